@@ -1,0 +1,1 @@
+"""What is computed: types, graphs, operators, scalar bodies, loop programs. Knows no machine."""

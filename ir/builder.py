@@ -1,0 +1,84 @@
+"""`Builder`: makes graphs. Every registered op is a method: `b.relu(x)`, `b.softmax(x, axis=-1)`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .dims import DimLike, parse_dim
+from .dtypes import DType, dtype_of
+from .errors import InvalidGraph
+from .graph import Constant, Graph, Input, Node, Tensor, Value
+from .op import OPS, Op
+from .types import TensorType
+
+
+class Builder:
+    """Collects inputs and outputs; values are made by `apply` or by the method named like the op.
+
+    Methods take operands positionally (Values, NumPy arrays or Python numbers, which become constants; a number takes the
+    dtype of the first Value) and attributes by keyword. The result is a Value, or a tuple for ops with several results.
+    """
+
+    def __init__(self, name: str = "model") -> None:
+        self.name = name
+        self._inputs: list[Node] = []
+        self._outputs: list[tuple[str, Value]] = []
+        self._origin = ""
+
+    def input(self, name: str, dtype: DType | str, shape: Sequence[DimLike | str]) -> Value:
+        """Declares an input; dimensions are integers, Dims or text such as "batch" or "past + 1"."""
+        if any(n.op.label == name for n in self._inputs):  # type: ignore[attr-defined]
+            raise InvalidGraph(f"two inputs are named {name!r}")
+        dims = tuple(parse_dim(d) if isinstance(d, str) else d for d in shape)
+        node = Node(Input(name, TensorType(dtype_of(dtype), dims)))
+        self._inputs.append(node)
+        return Value(node)
+
+    def constant(self, value: Any, dtype: DType | str | None = None) -> Value:
+        array = np.asarray(value, dtype_of(dtype).numpy if dtype is not None else None)
+        return Value(Node(Constant(Tensor(array)), (), self._origin))
+
+    def output(self, name: str, value: Value) -> None:
+        if any(n == name for n, _ in self._outputs):
+            raise InvalidGraph(f"two outputs are named {name!r}")
+        self._outputs.append((name, value))
+
+    def build(self) -> Graph:
+        if not self._outputs:
+            raise InvalidGraph("a graph needs at least one output")
+        return Graph(tuple(self._inputs), tuple(self._outputs), self.name)
+
+    @contextlib.contextmanager
+    def origin(self, name: str) -> Iterator[None]:
+        """Nodes made inside carry this name of the source model, for messages."""
+        before, self._origin = self._origin, name
+        try:
+            yield
+        finally:
+            self._origin = before
+
+    def apply(self, op: Op, *operands: Value) -> Any:
+        """The value (or tuple of values) of op over operands."""
+        node = Node(op, operands, self._origin)
+        values = tuple(Value(node, i) for i in range(len(node.types)))
+        return values[0] if len(values) == 1 else values
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__") or name not in OPS:
+            raise AttributeError(f"no operator is named {name!r}")
+        cls = OPS[name]
+
+        def make(*operands: Any, **attributes: Any) -> Any:
+            model = next((x.type.dtype for x in operands if isinstance(x, Value)), None)
+            values = (x if isinstance(x, Value) else self._lift(x, model) for x in operands)
+            return self.apply(cls(**attributes), *values)
+
+        return make
+
+    def _lift(self, x: Any, model: DType | None) -> Value:
+        plain = isinstance(x, (int, float, bool))
+        return self.constant(x, model if plain else None)

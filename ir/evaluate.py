@@ -1,0 +1,68 @@
+"""The reference interpreter: NumPy, op by op, independent of forms and kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .dims import evaluate_dim
+from .errors import InvalidGraph, InvalidInput
+from .graph import Graph, Input, Node, Value, bind_symbols
+
+
+def evaluate(
+    graph: Graph, feeds: Mapping[str, Any], *, observe: Callable[[Value, np.ndarray], None] | None = None
+) -> dict[str, np.ndarray]:
+    """Outputs by name. feeds: an array for each input; observe: called with every value as it is computed.
+
+    Raises InvalidInput for missing or wrong inputs, InvalidGraph when an op's result contradicts its type.
+    """
+    arrays = check_feeds(graph, feeds)
+    symbols = bind_symbols([(n.op.label, n.op.type) for n in graph.inputs], [arrays[n].shape for n in graph.inputs])  # type: ignore[attr-defined]
+    left = {value: len(users) for value, users in graph.users.items()}
+    values: dict[Value, np.ndarray] = {}
+    for node in graph.nodes:
+        results = [arrays[node]] if isinstance(node.op, Input) else run_node(node, [values[v] for v in node.inputs], symbols)
+        for i, result in enumerate(results):
+            values[Value(node, i)] = result
+            if observe:
+                observe(Value(node, i), result)
+        for value in set(node.inputs):
+            left[value] -= 1
+            if not left[value] and value not in graph.output_values:
+                del values[value]
+    return {name: values[value] for name, value in graph.outputs}
+
+
+def run_node(node: Node, operands: list[np.ndarray], symbols: Mapping[str, int]) -> list[np.ndarray]:
+    """The results of one node by its op's `reference`, checked against its types."""
+    with np.errstate(all="ignore"):
+        raw = node.op.bind(symbols).reference(*operands)
+    results = [np.asarray(r) for r in (raw if isinstance(raw, tuple) else (raw,))]
+    for result, wanted in zip(results, node.types, strict=True):
+        shape = tuple(evaluate_dim(d, symbols) for d in wanted.shape)
+        if result.shape != shape or result.dtype != wanted.dtype.numpy:
+            raise InvalidGraph(
+                f"{node.origin or node.op}: reference gave {result.dtype}{list(result.shape)}, inferred {wanted} = {list(shape)}"
+            )
+    return results
+
+
+def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[Node, np.ndarray]:
+    """The array of each input node; raises InvalidInput for a name or dtype that is not the graph's."""
+    names = [n.op.label for n in graph.inputs]  # type: ignore[attr-defined]
+    unknown = [name for name in feeds if name not in names]
+    if unknown:
+        raise InvalidInput(f"no input is named {unknown[0]!r}; inputs: {', '.join(names)}")
+    arrays = {}
+    for node in graph.inputs:
+        name, wanted = node.op.label, node.op.type  # type: ignore[attr-defined]
+        if name not in feeds:
+            raise InvalidInput(f"input {name!r} ({wanted}) is missing")
+        array = np.asarray(feeds[name])
+        if array.dtype != wanted.dtype.numpy and not (wanted.dtype.kind == "string" and array.dtype.kind in "OSU"):
+            raise InvalidInput(f"input {name!r} has dtype {array.dtype}; wanted {wanted}")
+        arrays[node] = array
+    return arrays

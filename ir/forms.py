@@ -1,0 +1,73 @@
+"""Forms: the kinds of loop a kernel can be. An op says which form it has; nothing after that asks which op it was.
+
+The bodies are `Expr`s over the axes of the *result*: `Index(j)` is the position along result axis j.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from .dims import DimLike
+from .expr import Expr
+
+
+@dataclass(frozen=True)
+class Map:
+    """out[i...] = body. `Arg(k)` reads operand k at i, broadcast as NumPy does; `Load(k, ...)` reads it anywhere.
+
+    A body that is nothing but one `Load` at affine indices is a *view* (transpose, slice, expand, squeeze) and costs nothing.
+    """
+
+    body: Expr
+
+
+@dataclass(frozen=True)
+class Reduce:
+    """out = finish(combine over the reduced axes of body).
+
+    axes: the axes of operand 0 that are reduced, ascending, never negative. combine: add, mul, max, min, or, and.
+    body: over `Arg(0)` (an element of operand 0); its dtype is the accumulator's. finish: over `Kept(0)`, the combined value.
+    Reducing nothing (an axis of extent 0) gives the identity of `combine`.
+    """
+
+    axes: tuple[int, ...]
+    keepdims: bool
+    combine: str
+    body: Expr
+    finish: Expr
+
+
+@dataclass(frozen=True)
+class Contract:
+    """out[batch..., m, n] = Σ_k a[batch..., m, k]·b[batch..., k, n]; batch axes broadcast; a 1-d operand gets an axis 1."""
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same elements in row-major order under another shape."""
+
+    shape: tuple[DimLike, ...]
+
+
+@dataclass(frozen=True)
+class Join:
+    """Operands one after another along `axis`: each is written straight into its part of the result."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """out = operand 0; then for i over `extents`, in row-major order: out[index] = combine(out[index], body).
+
+    index, body: over `Index(j)` of extents and `Load`s of the operands; combine None: the body replaces the element.
+    """
+
+    extents: tuple[DimLike, ...]
+    index: tuple[Expr, ...]
+    body: Expr
+    combine: str | None = None
+
+
+Form = Union[Map, Reduce, Contract, Reshape, Join, Scatter]

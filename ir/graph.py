@@ -1,0 +1,245 @@
+"""`Graph`: nodes are an op and its inputs; types are derived; everything is an immutable value.
+
+    graph ::= inputs, outputs (name → Value)      Value ::= Node, number of its result      Node ::= Op, inputs, origin
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .dims import DimLike
+from .dtypes import dtype_of
+from .errors import InvalidGraph, TgenError
+from .op import Op, op
+from .types import TensorType
+
+
+class Tensor:
+    """A read-only array that compares and hashes by content (dtype, shape, BLAKE2b of the bytes, computed once)."""
+
+    __slots__ = ("array", "_digest")
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.asarray(array)
+        if self.array.flags.writeable:
+            self.array = self.array.view()
+            self.array.flags.writeable = False
+        self._digest: bytes | None = None
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(dtype_of(self.array.dtype), tuple(map(int, self.array.shape)))
+
+    @property
+    def digest(self) -> bytes:
+        if self._digest is None:
+            head = f"{self.array.dtype}{self.array.shape}".encode()
+            if self.array.dtype == object:
+                body: Any = repr(self.array.tolist()).encode()
+            else:
+                body = np.ascontiguousarray(self.array).reshape(-1).view(np.uint8)
+            self._digest = hashlib.blake2b(body, digest_size=16, key=hashlib.blake2b(head, digest_size=16).digest()).digest()
+        return self._digest
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tensor):
+            return NotImplemented
+        if self.array is other.array:
+            return True
+        same = self.array.dtype == other.array.dtype and self.array.shape == other.array.shape
+        return same and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash((self.array.dtype.str, self.array.shape))
+
+    def __str__(self) -> str:
+        if self.array.size <= 8 and self.array.dtype != object:
+            return str(self.array.tolist())
+        return f"#{self.digest.hex()[:12]}"
+
+
+@op
+class Input(Op):
+    """An argument of the graph."""
+
+    label: str
+    type: TensorType
+
+    def infer(self) -> TensorType:
+        return self.type
+
+
+@op
+class Constant(Op):
+    """A tensor known at compile time."""
+
+    value: Tensor
+
+    def infer(self) -> TensorType:
+        return self.value.type
+
+    def reference(self) -> np.ndarray:
+        return self.value.array
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """An op applied to values. `origin` is the source model's name of it, for messages. Compared by identity."""
+
+    op: Op
+    inputs: tuple[Value, ...] = ()
+    origin: str = ""
+    types: tuple[TensorType, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            types = self.op.infer(*(v.type for v in self.inputs))
+        except TgenError as error:
+            if self.origin and self.origin not in str(error):
+                raise type(error)(f"{self.origin}: {error}") from error
+            raise
+        except (TypeError, IndexError, ValueError) as error:
+            operands = ", ".join(str(v.type) for v in self.inputs)
+            raise InvalidGraph(f"{self.origin or self.op}: {self.op.name} does not take ({operands}): {error}") from error
+        object.__setattr__(self, "types", types if isinstance(types, tuple) else (types,))
+
+    def __getitem__(self, result: int) -> Value:
+        return Value(self, result)
+
+
+@dataclass(frozen=True)
+class Value:
+    """Result number `index` of a node."""
+
+    node: Node
+    index: int = 0
+
+    @property
+    def type(self) -> TensorType:
+        return self.node.types[self.index]
+
+    @property
+    def op(self) -> Op:
+        return self.node.op
+
+    @property
+    def constant(self) -> np.ndarray | None:
+        """The array, if this is a constant."""
+        return self.node.op.value.array if isinstance(self.node.op, Constant) else None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """inputs: Input nodes in call order; outputs: (name, value) in result order."""
+
+    inputs: tuple[Node, ...]
+    outputs: tuple[tuple[str, Value], ...]
+    name: str = "model"
+
+    @functools.cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes that the outputs need, and all inputs; producers first. Iterative: depth is no limit."""
+        order: dict[Node, None] = dict.fromkeys(self.inputs)
+        for _, value in self.outputs:
+            stack: list[tuple[Node, int]] = [(value.node, 0)]
+            while stack:
+                node, at = stack.pop()
+                if node in order:
+                    continue
+                if at < len(node.inputs):
+                    stack.append((node, at + 1))
+                    stack.append((node.inputs[at].node, 0))
+                else:
+                    order[node] = None
+        return tuple(order)
+
+    @functools.cached_property
+    def users(self) -> Mapping[Value, tuple[Node, ...]]:
+        """The nodes that read a value, in order, once each; outputs of the graph are not counted here."""
+        users: dict[Value, dict[Node, None]] = {}
+        for node in self.nodes:
+            for value in node.inputs:
+                users.setdefault(value, {})[node] = None
+        return {value: tuple(nodes) for value, nodes in users.items()}
+
+    @functools.cached_property
+    def output_values(self) -> frozenset[Value]:
+        return frozenset(value for _, value in self.outputs)
+
+    def __str__(self) -> str:
+        from .text import print_graph
+
+        return print_graph(self)
+
+
+def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild: Any = None) -> Graph:
+    """A graph rebuilt bottom-up. `rebuild(node, inputs)` gives the values that stand for the node's results.
+
+    rebuild: called with each node that is not an Input and its already mapped inputs; returns a Value, a sequence of
+    Values, or None for "the same node over these inputs".
+    """
+    done: dict[Value, Value] = dict(change or {})
+    for node in graph.nodes:
+        if isinstance(node.op, Input):
+            done.setdefault(Value(node), Value(node))
+            continue
+        inputs = tuple(done[v] for v in node.inputs)
+        new: Value | Sequence[Value] | None = rebuild(node, inputs) if rebuild else None
+        if new is None:
+            same = all(a == b for a, b in zip(inputs, node.inputs))
+            kept = node if same else Node(node.op, inputs, node.origin)
+            new = [Value(kept, i) for i in range(len(node.types))]
+        values: Iterable[Value] = (new,) if isinstance(new, Value) else new
+        for i, value in enumerate(values):
+            done[Value(node, i)] = value
+    return Graph(tuple(done[Value(n)].node for n in graph.inputs), tuple((k, done[v]) for k, v in graph.outputs), graph.name)
+
+
+def symbols_of(types: Iterable[TensorType]) -> tuple[str, ...]:
+    """Names of all symbols of these types, in order of appearance."""
+    from .dims import symbols
+
+    names: dict[str, None] = {}
+    for t in types:
+        for dim in t.shape:
+            names.update(dict.fromkeys(symbols(dim)))
+    return tuple(names)
+
+
+def bind_symbols(specs: Sequence[tuple[str, TensorType]], shapes: Sequence[Sequence[int]]) -> dict[str, int]:
+    """Values of the symbols from the shapes that were given; checks every rank and extent.
+
+    specs: (input name, declared type); shapes: one for each. Raises InvalidInput naming the input, what was given, what is wanted.
+    """
+    from .dims import Dim, evaluate_dim, symbols
+    from .errors import InvalidInput
+
+    values: dict[str, int] = {}
+    source: dict[str, str] = {}
+    pending: list[tuple[str, int, DimLike, int, TensorType, Sequence[int]]] = []
+    for (name, wanted), shape in zip(specs, shapes):
+        if len(shape) != wanted.rank:
+            raise InvalidInput(f"input {name!r} has rank {len(shape)} (shape {list(shape)}); wanted {wanted}")
+        for axis, (dim, extent) in enumerate(zip(wanted.shape, shape)):
+            plain = isinstance(dim, Dim) and len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1
+            atom = dim.terms[0][0][0] if plain else None  # type: ignore[union-attr]
+            if isinstance(atom, str) and atom not in values:
+                values[atom] = int(extent)
+                source[atom] = f"{name!r} axis {axis}"
+            else:
+                pending.append((name, axis, dim, int(extent), wanted, shape))
+    for name, axis, dim, extent, wanted, shape in pending:
+        unknown = [s for s in symbols(dim) if s not in values]
+        if unknown:
+            raise InvalidInput(f"input {name!r} axis {axis} is {dim}: no input gives {unknown[0]!r} alone")
+        expected = evaluate_dim(dim, values)
+        if expected != extent:
+            because = "".join(f" ({s} = {values[s]} from input {source[s]})" for s in dict.fromkeys(symbols(dim)))
+            raise InvalidInput(f"input {name!r} has shape {list(shape)}; wanted {wanted}: axis {axis} must be {expected}{because}")
+    return values

@@ -1,0 +1,105 @@
+"""`Op`: one class is the whole definition of an operator; `OPS` is the registry everything else is derived from."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .dims import Dim, DimLike, substitute
+from .dtypes import DType
+from .errors import TypeMismatch
+from .expr import Expr, Size, size, transform
+from .forms import Form
+from .types import TensorType
+
+if TYPE_CHECKING:
+    from .builder import Builder
+    from .graph import Value
+
+OPS: dict[str, type[Op]] = {}
+_OpClass = TypeVar("_OpClass", bound="type[Op]")
+
+
+class Op:
+    """Base class of operators: attributes are the fields of a frozen dataclass. Faces:
+
+    infer      types of the operands → type (or tuple of types) of the results; raises TypeMismatch
+    reference  NumPy arrays → array (or tuple): the meaning, written independently of `form`
+    form       types of the operands → the loop it is; or
+    decompose  builder and operands → the values it is made of, for composite ops
+    Symbolic dimensions in fields are replaced by integers (`bind`) before `reference` is called.
+    """
+
+    name: str = ""
+
+    def infer(self, *types: TensorType) -> TensorType | tuple[TensorType, ...]:
+        raise NotImplementedError(f"{self.name}.infer")
+
+    def reference(self, *arrays: np.ndarray) -> Any:
+        raise NotImplementedError(f"{self.name}.reference")
+
+    def form(self, *types: TensorType) -> Form | None:
+        """None for a composite op (which has `decompose`) and for sources."""
+        return None
+
+    def decompose(self, build: Builder, *operands: Value) -> Value | tuple[Value, ...] | None:
+        """None for an op that has a form."""
+        return None
+
+    def bind(self, values: Mapping[str, DimLike]) -> Op:
+        """The op with symbols in its fields replaced; the same object when it has none."""
+        return bind_fields(self, values)
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+
+    @property
+    def is_composite(self) -> bool:
+        return type(self).decompose is not Op.decompose
+
+    def __str__(self) -> str:
+        shown = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+        attributes = ", ".join(f"{name}={value}" for name, value, default in shown if value != default)
+        return f"{self.name}{{{attributes}}}" if attributes else self.name
+
+
+def op(cls: _OpClass) -> _OpClass:
+    """Registers an operator under its class name in snake case (`MatMul` → `mat_mul`, or the class's own `name`)."""
+    made: Any = dataclasses.dataclass(frozen=True, repr=False)(cls)
+    if "name" not in cls.__dict__:
+        made.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    if made.name in OPS and OPS[made.name].__qualname__ != cls.__qualname__:
+        raise ValueError(f"two operators are named {made.name}")
+    OPS[made.name] = made
+    return made
+
+
+def bind_fields(value: Any, values: Mapping[str, DimLike]) -> Any:
+    """`value` with every symbolic dimension in it replaced: dimensions, types, expressions, tuples and dataclasses of them."""
+    if isinstance(value, Dim):
+        return substitute(value, values)
+    if isinstance(value, TensorType):
+        return value.substitute(values)
+    if isinstance(value, Expr):
+        return transform(value, lambda x: size(substitute(x.dim, values)) if isinstance(x, Size) else None)
+    if isinstance(value, tuple):
+        new = tuple(bind_fields(v, values) for v in value)
+        return value if all(a is b for a, b in zip(new, value)) else new
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not isinstance(value, DType):
+        changed = {f.name: bind_fields(getattr(value, f.name), values) for f in dataclasses.fields(value)}
+        if all(v is getattr(value, k) for k, v in changed.items()):
+            return value
+        return dataclasses.replace(value, **changed)
+    return value
+
+
+def normalise_axis(axis: int, rank: int, what: str) -> int:
+    """axis in 0..rank-1; negative counts from the end. Raises TypeMismatch naming `what`."""
+    if not -rank <= axis < rank:
+        raise TypeMismatch(f"{what}: axis {axis} is out of range for rank {rank}")
+    return axis % rank
