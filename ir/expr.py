@@ -309,7 +309,8 @@ def transform(x: Expr, rule: Callable[[Expr], Expr | None]) -> Expr:
             args = tuple(visit(a) for a in node.args)
             same = all(a is b for a, b in zip(args, node.args))
             new = node if same else rebuild(node, args)
-            done[node] = rule(new) or new
+            folded = type(new) is not type(node) or new in args  # index arithmetic that became one of its operands: they are done
+            done[node] = new if folded else rule(new) or new
         return done[node]
 
     return visit(x)

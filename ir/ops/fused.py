@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from ..dims import evaluate_dim
+from ..dims import DimLike, ceildiv, evaluate_dim
 from ..dtypes import F32, F64, DType
 from ..errors import InvalidGraph
-from ..expr import Expr, Index, Kept, Load, evaluate_expr
+from ..expr import Expr, Index, Kept, Load, const, evaluate_expr, index, minimum, select, size
+from ..forms import Map
 from ..loops import LoopProgram, interpret
 from ..op import Op, op
 from ..types import TensorType, broadcast
@@ -69,3 +72,127 @@ class Contraction(Op):
 def concrete(shape: tuple[object, ...]) -> tuple[int, ...]:
     """A shape whose dimensions are integers by now."""
     return tuple(evaluate_dim(d, {}) for d in shape)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a tile wants B: panels of `nr` tiles of n columns; tiles of k rows, k_pack of them side by side.
+
+    b[..., k, n] → packed[..., panel, k/k_tile, nr, k_tile/k_pack, n_tile, k_pack], zero padded.
+    """
+
+    n: int
+    k: int
+    k_pack: int
+    nr: int
+
+    @property
+    def panel(self) -> int:
+        return self.nr * self.n
+
+    def shape(self, depth: DimLike, columns: DimLike) -> tuple[DimLike, ...]:
+        return (ceildiv(columns, self.panel), ceildiv(depth, self.k), self.nr, self.k // self.k_pack, self.n, self.k_pack)
+
+
+@op
+class PackB(Op):
+    """B rearranged for a tile; see `Packing`."""
+
+    packing: Packing
+
+    def infer(self, b: TensorType) -> TensorType:
+        return b.with_shape((*b.shape[:-2], *self.packing.shape(b.shape[-2], b.shape[-1])))
+
+    def reference(self, b: np.ndarray) -> np.ndarray:
+        p, (k, n) = self.packing, b.shape[-2:]
+        panels, steps = concrete(p.shape(k, n))[:2]
+        padded = np.zeros((*b.shape[:-2], steps * p.k, panels * p.panel), b.dtype)
+        padded[..., :k, :n] = b
+        split = padded.reshape(*b.shape[:-2], steps, p.k // p.k_pack, p.k_pack, panels, p.nr, p.n)
+        lead = tuple(range(b.ndim - 2))
+        return np.ascontiguousarray(split.transpose(*lead, *(len(lead) + j for j in (3, 0, 4, 1, 5, 2))))
+
+    def form(self, b: TensorType) -> Map:
+        lead, p = b.rank - 2, self.packing
+        at = [index(lead + j) for j in range(6)]
+        row = at[1] * p.k + at[3] * p.k_pack + at[5]
+        column = at[0] * p.panel + at[2] * p.n + at[4]
+        return Map(guarded(b, (*(index(j) for j in range(lead)), row, column), {lead: p.k, lead + 1: p.panel}))
+
+
+@op
+class PackA(Op):
+    """A with rows and columns padded with zeros to multiples of `rows` and `depth`."""
+
+    rows: int
+    depth: int
+
+    def infer(self, a: TensorType) -> TensorType:
+        m, k = (ceildiv(d, u) * u for d, u in zip(a.shape[-2:], (self.rows, self.depth)))
+        return a.with_shape((*a.shape[:-2], m, k))
+
+    def reference(self, a: np.ndarray) -> np.ndarray:
+        m, k = concrete(self.infer(TensorType(F32, a.shape)).shape[-2:])
+        out = np.zeros((*a.shape[:-2], m, k), a.dtype)
+        out[..., : a.shape[-2], : a.shape[-1]] = a
+        return out
+
+    def form(self, a: TensorType) -> Map:
+        lead = a.rank - 2
+        return Map(guarded(a, tuple(index(j) for j in range(a.rank)), {lead: self.rows, lead + 1: self.depth}))
+
+
+def guarded(x: TensorType, at: tuple[Expr, ...], padded: dict[int, int]) -> Expr:
+    """x[at], or zero where an axis of `padded` (axis → multiple it was padded to) is past its end."""
+    inside, clamped = None, list(at)
+    for axis, multiple in padded.items():
+        extent = x.shape[axis]
+        if ceildiv(extent, multiple) * multiple == extent:
+            continue
+        test = at[axis] < size(extent)
+        clamped[axis] = minimum(at[axis], size(extent) - 1)
+        inside = test if inside is None else inside & test
+    load = Load(x.dtype, 0, tuple(clamped))
+    return load if inside is None else select(inside, load, const(0, x.dtype))
+
+
+@op
+class TiledContraction(Op):
+    """`Contraction` with operands laid out for a tile.
+
+    Operands: a parts [batch..., M, K] (padded by PackA when `a_padded`), packed b parts, epilogue operands. lead: the result's axes
+    before n; a padded a has those that b does not batch over flattened into m. depth, columns: the true k and n. tile, block: the
+    instruction, and how many rows and columns of tiles a kernel holds in registers.
+    """
+
+    epilogues: tuple[Expr, ...]
+    products: tuple[tuple[int, int], ...]
+    a_parts: int
+    b_parts: int
+    accumulate: DType
+    lead: tuple[DimLike, ...]
+    columns: DimLike
+    depth: DimLike
+    tile: str
+    block: tuple[int, int]
+    packing: Packing
+    a_padded: bool
+
+    def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        return tuple(TensorType(e.dtype, (*self.lead, self.columns)) for e in self.epilogues)
+
+    def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        lead, (k, n) = concrete(self.lead), concrete((self.depth, self.columns))
+        flat = arrays[0].ndim < len(lead) + 1
+        m = int(np.prod(lead)) if flat else lead[-1]
+        a = [x[..., :m, :k] for x in arrays[: self.a_parts]]
+        a = [x.reshape(*lead, k) if flat else x for x in a]
+        b = [self._unpack(x)[..., :k, :n] for x in arrays[self.a_parts : self.a_parts + self.b_parts]]
+        plain = Contraction(self.epilogues, self.products, self.a_parts, self.b_parts, self.accumulate)
+        return plain.reference(*a, *b, *arrays[self.a_parts + self.b_parts :])
+
+    def _unpack(self, b: np.ndarray) -> np.ndarray:
+        lead = b.ndim - 6
+        back = b.transpose(*range(lead), *(lead + j for j in (1, 3, 5, 0, 2, 4)))
+        steps, inner, pack, panels, nr, n = back.shape[lead:]
+        return back.reshape(*b.shape[:lead], steps * inner * pack, panels * nr * n)

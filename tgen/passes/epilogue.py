@@ -10,7 +10,7 @@ import dataclasses
 
 from ..ir.expr import Expr, Index, Load, transform, walk
 from ..ir.graph import Graph, Node, Value, map_graph
-from ..ir.ops.fused import Contraction
+from ..ir.ops.fused import Contraction, TiledContraction
 from .inline import LARGEST_BODY, MOST_OPERANDS, map_body
 
 
@@ -34,7 +34,7 @@ def epilogue(graph: Graph) -> Graph:
 def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> Value | None:
     """The contraction that computes the map `result` over `inputs`, of which `producer` is one; None if it is not such."""
     body, op = map_body(result), producer.op
-    if body is None or not isinstance(op, Contraction) or len(op.epilogues) != 1 or result.type.shape != producer.type.shape:
+    if body is None or not isinstance(op, (Contraction, TiledContraction)) or len(op.epilogues) != 1 or result.type.shape != producer.type.shape:
         return None
     where = {k for k, v in enumerate(inputs) if v == producer}
     loads = [x for x in walk(body) if isinstance(x, Load) and x.operand in where]

@@ -1,0 +1,22 @@
+"""Small helpers for printing LLVM IR, shared by tiles and code generation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.ir as ll
+
+
+def declare(module: ll.Module, name: str, result: ll.Type, arguments: Sequence[ll.Type]) -> ll.Function:
+    """The declaration of a function or intrinsic, made once a module."""
+    found = module.globals.get(name)
+    return found if found is not None else ll.Function(module, ll.FunctionType(result, arguments), name)
+
+
+def splat(b: Any, element: Any, lanes: int) -> Any:
+    """The scalar in every lane."""
+    i32 = ll.IntType(32)
+    vector_type = ll.VectorType(element.type, lanes)
+    vector = b.insert_element(ll.Constant(vector_type, ll.Undefined), element, ll.Constant(i32, 0))
+    return b.shuffle_vector(vector, ll.Constant(vector_type, ll.Undefined), ll.Constant(ll.VectorType(i32, lanes), [0] * lanes))

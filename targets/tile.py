@@ -1,0 +1,69 @@
+"""`MacTile`: one multiply-accumulate instruction, the atom of every contraction.
+
+    C[m, n] += A[m, k]·B[k, n]        geometry m n k; k_pack rows of B lie side by side in memory
+A tile prints its instruction through five verbs (zero, load_a, load_b, mac, store) given an `llvmlite.ir` builder, and has a
+NumPy `reference`. Block shapes and packed weight layouts are derived from its geometry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ir.dtypes import DType
+
+
+@dataclass(frozen=True)
+class MacTile:
+    """needs: LLVM feature; registers: of its file; cycles: of one instruction at full throughput (for the cost model).
+
+    broadcast: A is read one word (k_pack elements) at a time and spread over a vector; otherwise A is a tile of m rows and
+    must lie in memory padded to whole tiles.
+    """
+
+    name: str
+    m: int
+    n: int
+    k: int
+    a: DType
+    b: DType
+    accumulate: DType
+    k_pack: int
+    needs: str
+    registers: int
+    cycles: float
+    broadcast: bool = True
+
+    def reference(self, c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """c[m, n] + a[m, k] @ b[k, n] in the accumulator's dtype; b is given unpacked."""
+        wide = self.accumulate.numpy
+        return c + a.astype(wide) @ b.astype(wide)
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """Block shapes (rows of tiles, columns of tiles) whose accumulators and operands fit the register file."""
+        raise NotImplementedError
+
+    def enter(self, b: Any) -> None:
+        """What a thread does before its first instruction of this kind in a run."""
+
+    def leave(self, b: Any) -> None:
+        """What a thread does after its last one."""
+
+    # The five verbs. `b` is an llvmlite IRBuilder; pointers are LLVM pointers; acc is whatever `zero` gave.
+    def zero(self, b: Any, slot: int) -> Any:
+        raise NotImplementedError
+
+    def load_a(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:
+        raise NotImplementedError
+
+    def load_b(self, b: Any, pointer: Any, slot: int) -> Any:
+        raise NotImplementedError
+
+    def mac(self, b: Any, acc: Any, x: Any, y: Any) -> Any:
+        raise NotImplementedError
+
+    def store(self, b: Any, acc: Any, pointer: Any, stride: Any) -> None:
+        """Writes the accumulator to pointer, `stride` bytes from row to row."""
+        raise NotImplementedError

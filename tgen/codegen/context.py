@@ -1,0 +1,116 @@
+"""What every generated function needs: loops, symbolic dimensions as i64 values, slots for values that loops carry."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import llvmlite.ir as ll
+
+from ..ir.dims import Apply, DimLike
+
+I1, I8, I16, I32, I64 = (ll.IntType(w) for w in (1, 8, 16, 32, 64))
+VOID, PTR = ll.VoidType(), ll.PointerType()
+
+
+class FunctionContext:
+    """A function under construction. `b`: builder of the code; `entry`: builder of what must come first (slots, dimensions)."""
+
+    def __init__(self, module: ll.Module, name: str, arguments: Sequence[ll.Type], symbols: Sequence[str], features: str, internal: bool = True) -> None:
+        self.module = module
+        self.function = ll.Function(module, ll.FunctionType(VOID, arguments), name)
+        self.function.linkage = "internal" if internal else ""
+        set_features(self.function, features)
+        self.entry = ll.IRBuilder(self.function.append_basic_block("entry"))
+        self._start = self.function.append_basic_block("start")
+        self.b = ll.IRBuilder(self._start)
+        self.symbols = symbols
+        self.symbol_array: Any = None
+        self._dims: dict[DimLike, Any] = {}
+
+    def finish(self) -> ll.Function:
+        self.entry.branch(self._start)
+        self.b.ret_void()
+        return self.function
+
+    def dim(self, dim: DimLike) -> Any:
+        """A dimension as an i64, computed once at the start of the function."""
+        if isinstance(dim, int):
+            return I64(dim)
+        if dim not in self._dims:
+            self._dims[dim] = self._dim(dim)
+        return self._dims[dim]
+
+    def _dim(self, dim: Any) -> Any:
+        e, total = self.entry, None
+        for monomial, coefficient in dim.terms:
+            term = I64(coefficient)
+            for atom in monomial:
+                term = e.mul(term, self._atom(atom))
+            total = term if total is None else e.add(total, term)
+        return total if total is not None else I64(0)
+
+    def _atom(self, atom: str | Apply) -> Any:
+        e = self.entry
+        if isinstance(atom, str):
+            pointer = e.gep(self.symbol_array, [I64(self.symbols.index(atom))], source_etype=I64)
+            return e.load(pointer, typ=I64)
+        a, b = self.dim(atom.a), self.dim(atom.b)
+        if atom.fn in ("max", "min"):
+            return e.select(e.icmp_signed(">" if atom.fn == "max" else "<", a, b), a, b)
+        quotient, rest = e.sdiv(a, b), e.srem(a, b)
+        below = e.icmp_signed("<", e.xor(rest, b), I64(0))
+        below = e.and_(below, e.icmp_signed("!=", rest, I64(0)))
+        floor = e.sub(quotient, e.zext(below, I64))
+        return floor if atom.fn == "floordiv" else e.sub(a, e.mul(floor, b))
+
+    def slot(self, type_: ll.Type, initial: Any = None) -> Any:
+        """Memory for a value that a loop carries; LLVM turns it into a register."""
+        pointer = self.entry.alloca(type_)
+        if initial is not None:
+            self.b.store(initial, pointer)
+        return pointer
+
+    def at(self, pointer: Any, offset: Any) -> Any:
+        """pointer + offset bytes."""
+        return self.b.gep(pointer, [offset], source_etype=I8)
+
+    def minimum(self, x: Any, y: Any) -> Any:
+        return self.b.select(self.b.icmp_signed("<", x, y), x, y)
+
+    @contextlib.contextmanager
+    def loop(self, start: Any, stop: Any, step: int | Any = 1) -> Iterator[Any]:
+        """`for index in range(start, stop, step)`; yields the index."""
+        step = I64(step) if isinstance(step, int) else step
+        head, body, done = (self.function.append_basic_block(n) for n in ("loop", "body", "done"))
+        before = self.b.block
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        index = self.b.phi(I64)
+        index.add_incoming(start, before)
+        self.b.cbranch(self.b.icmp_signed("<", index, stop), body, done)
+        self.b.position_at_end(body)
+        yield index
+        following = self.b.add(index, step)
+        index.add_incoming(following, self.b.block)
+        self.b.branch(head)
+        self.b.position_at_end(done)
+
+    def decompose(self, flat: Any, extents: Sequence[Any]) -> list[Any]:
+        """The multi-index of a flat position."""
+        out: list[Any] = []
+        for extent in reversed(extents[1:]):
+            out.insert(0, self.b.urem(flat, extent))
+            flat = self.b.udiv(flat, extent)
+        return [flat, *out] if extents else []
+
+
+def set_features(function: ll.Function, features: str) -> None:
+    """Lets LLVM use these CPU features, and vectors as wide as they are written, in this function."""
+    function.attributes.add("nounwind")
+    if features:
+        # llvmlite knows enum attributes only; string attributes are spelled as it prints them
+        set.add(function.attributes, f'"target-features"="{features}"')
+    set.add(function.attributes, '"prefer-vector-width"="512"')
+

@@ -1,0 +1,236 @@
+"""A `ContractKernel` as a function over units of work, and the micro-kernels (shared by all contractions) that it calls.
+
+    for each unit (batch entry, block of rows, panel of columns):
+      for each block of rows:   micro-kernel: zero; for k {load b, load a, mac}; store to scratch
+                                epilogue: scratch → bodies → results, only where rows and columns exist
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import llvmlite.ir as ll
+
+from ..ir import mathlib
+from ..kernels.specs import ContractKernel
+from ..targets.tile import MacTile
+from .context import I64, PTR, FunctionContext
+from .loop_kernel import KERNEL_ARGUMENTS
+from .scalar import Emitter, Lanes, Scope, from_memory, memory_type, widen
+
+UNROLL = 4
+
+
+def emit_contract_kernel(
+    module: ll.Module, name: str, kernel: ContractKernel, tile: MacTile, symbols: Sequence[str], lanes: int, features: str
+) -> ll.Function:
+    """lanes: of float32 in a vector of the target (for the epilogue)."""
+    return _ContractEmitter(module, name, kernel, tile, symbols, lanes, features).emit()
+
+
+class _ContractEmitter:
+    def __init__(
+        self, module: ll.Module, name: str, kernel: ContractKernel, tile: MacTile, symbols: Sequence[str], lanes: int, features: str
+    ) -> None:
+        self.kernel, self.tile, self.lanes, self.features = kernel, tile, lanes, features
+        self.c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, features)
+        self.begin, self.end, operands, self.c.symbol_array, _ = self.c.function.args
+        entry = self.c.entry
+        count = len(kernel.inputs) + len(kernel.outputs)
+        self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
+        self.block_rows = kernel.block[0] * tile.m
+        self.accumulator = entry.alloca(ll.ArrayType(memory_type(kernel.accumulate), self.block_rows * kernel.panel))
+        self.accumulator.align = 64
+        self.epilogues = [mathlib.expand(e) for e in kernel.epilogues]
+
+    @property
+    def b(self) -> Any:
+        return self.c.b
+
+    def emit(self) -> ll.Function:
+        kernel, c = self.kernel, self.c
+        e = c.entry
+        rows, columns = c.dim(kernel.rows), c.dim(kernel.columns)
+        panels = e.sdiv(e.add(columns, I64(kernel.panel - 1)), I64(kernel.panel))
+        row_blocks = e.sdiv(e.add(rows, I64(kernel.ROW_BLOCK - 1)), I64(kernel.ROW_BLOCK))
+        batch = [c.dim(d) for d in kernel.batch]
+        with c.loop(self.begin, self.end) as unit:
+            *position, row_block, panel = c.decompose(unit, [*batch, row_blocks, panels])
+            first_row = self.b.mul(row_block, I64(kernel.ROW_BLOCK))
+            last_row = c.minimum(self.b.add(first_row, I64(kernel.ROW_BLOCK)), rows)
+            a = self._operands(0, kernel.a_parts, position, kernel.a_strides)
+            b = self._operands(kernel.a_parts, kernel.b_parts, [*position, panel], kernel.b_strides)
+            column = self.b.mul(panel, I64(kernel.panel))
+            width = c.minimum(self.b.sub(columns, column), I64(kernel.panel))
+            with c.loop(first_row, last_row, self.block_rows) as row:
+                count = c.minimum(self.b.sub(last_row, row), I64(self.block_rows))
+                self._multiply(a, b, row, count)
+                self._epilogue(position, row, count, column, width)
+        return c.finish()
+
+    def _operands(self, first: int, parts: int, position: Sequence[Any], strides: Sequence[Any]) -> list[Any]:
+        """Pointers of all parts at this position."""
+        offset = I64(0)
+        for at, stride in zip(position, strides):
+            offset = self.b.add(offset, self.b.mul(at, self.c.dim(stride)))
+        dtype = self.kernel.inputs[first]
+        return [self.b.gep(self.pointers[first + k], [offset], source_etype=memory_type(dtype)) for k in range(parts)]
+
+    def _multiply(self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any) -> None:
+        kernel, tile, c = self.kernel, self.tile, self.c
+        size = I64(kernel.inputs[0].size)
+        row_stride = self.b.mul(c.dim(kernel.a_strides[-2]), size)
+        k_stride = self.b.mul(c.dim(kernel.a_strides[-1]), size)
+        start = self.b.mul(row, row_stride)
+        a = [c.at(p, start) for p in a]
+        depth = c.dim(kernel.depth)
+        steps = self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth
+        variants = row_variants(tile, kernel.block[0], kernel.rows)
+        unit_k = kernel.a_strides[-1] == 1
+        arguments = [*a, *b, row_stride, k_stride, self.b.sub(count, I64(1)), steps, self.accumulator]
+        done = c.function.append_basic_block("multiplied")
+        for variant in variants:
+            function = micro_kernel(c.module, tile, variant, kernel, unit_k, self.features)
+            if variant == variants[-1]:
+                self.b.call(function, arguments)
+                self.b.branch(done)
+                break
+            yes, no = c.function.append_basic_block("rows"), c.function.append_basic_block("more")
+            self.b.cbranch(self.b.icmp_signed("<=", count, I64(variant * tile.m)), yes, no)
+            self.b.position_at_end(yes)
+            self.b.call(function, arguments)
+            self.b.branch(done)
+            self.b.position_at_end(no)
+        self.b.position_at_end(done)
+
+    def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any) -> None:
+        whole = self.b.and_(width, I64(-self.lanes)) if self.kernel.panel >= self.lanes else I64(0)
+        with self.c.loop(I64(0), count) as i:
+            axes = dict(enumerate([*position, self.b.add(row, i)]))
+            start = self.b.mul(i, I64(self.kernel.panel))
+            if self.kernel.panel >= self.lanes:
+                with self.c.loop(I64(0), whole, self.lanes) as j:
+                    self._finish(axes, start, column, j, self.lanes)
+            with self.c.loop(whole, width) as j:
+                self._finish(axes, start, column, j, 1)
+
+    def _finish(self, axes: dict[int, Any], start: Any, column: Any, j: Any, lanes: int) -> None:
+        """Results of `lanes` columns from column j of the panel on, for one row."""
+        kernel = self.kernel
+        dtype = kernel.accumulate
+        where = self.b.gep(self.accumulator, [self.b.add(start, j)], source_etype=memory_type(dtype))
+        loaded = self.b.load(where, typ=widen(memory_type(dtype), lanes))
+        loaded.align = dtype.size
+        value: Lanes = (from_memory(self.b, loaded, dtype, lanes), lanes)
+        n = len(kernel.batch) + 1
+        scope = Scope({**axes, n: self.b.add(column, j)}, n if lanes > 1 else None, lanes, self.pointers, lambda _: value)
+        emitter = Emitter(self.c, scope)
+        for k, (body, store) in enumerate(zip(self.epilogues, kernel.stores)):
+            emitter.store(emitter.value(body), kernel.outputs[k], self.pointers[len(kernel.inputs) + k], store)
+
+
+def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
+    """Rows of tiles that micro-kernels are made for, ascending: just those needed when m is known, else a few."""
+    if not tile.broadcast:
+        return [rows]
+    if isinstance(extent, int):
+        full, rest = divmod(extent, rows * tile.m)
+        needed = ({rows} if full else set()) | ({-(-rest // tile.m)} if rest else set())
+        return sorted(needed) or [rows]
+    return sorted({1, 2, 4, 6, 8, rows} & set(range(1, rows + 1)))
+
+
+def micro_kernel(module: ll.Module, tile: MacTile, rows: int, kernel: ContractKernel, unit_k: bool, features: str) -> ll.Function:
+    """void micro(a…, b…, i64 row_stride, i64 k_stride, i64 last_row, i64 steps, ptr out): strides in bytes, made once a module.
+
+    Rows past last_row read it again; their results are not used.
+    """
+    columns = kernel.block[1]
+    products = "".join(f"{i}{j}" for i, j in kernel.products)
+    name = f"micro.{tile.name}.{rows}x{columns}.{products}{'' if unit_k else '.strided'}"
+    found = module.globals.get(name)
+    if found is not None:
+        return found
+    return _MicroEmitter(module, name, tile, rows, columns, kernel, unit_k, features).emit()
+
+
+class _MicroEmitter:
+    def __init__(
+        self, module: ll.Module, name: str, tile: MacTile, rows: int, columns: int, kernel: ContractKernel, unit_k: bool, features: str
+    ) -> None:
+        self.tile, self.rows, self.columns, self.kernel, self.unit_k = tile, rows, columns, kernel, unit_k
+        parts = kernel.a_parts + kernel.b_parts
+        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 4 + [PTR], (), features)
+        self.c.function.attributes.add("noinline")
+        arguments = self.c.function.args
+        self.a, self.bs = arguments[: kernel.a_parts], arguments[kernel.a_parts : parts]
+        self.row_stride, self.k_stride, self.last_row, self.steps, self.out = arguments[parts:]
+        size = kernel.inputs[0].size
+        self.b_step = I64(tile.k * columns * tile.n * size)
+        self.a_step = I64(tile.k * size)
+
+    def emit(self) -> ll.Function:
+        c, tile = self.c, self.tile
+        accumulators = [tile.zero(c.b, k) for k in range(self.rows * self.columns)]
+        slots = None if not tile.broadcast else [c.slot(tile.vector, z) for z in accumulators]  # type: ignore[attr-defined]
+        row_offsets = [self._row_offset(i) for i in range(self.rows)]
+        unroll = UNROLL if tile.broadcast else 1
+        whole = c.b.and_(self.steps, I64(-unroll))
+        if unroll > 1:
+            with c.loop(I64(0), whole, unroll) as step:
+                for u in range(unroll):
+                    self._step(c.b.add(step, I64(u)), row_offsets, slots)
+        with c.loop(whole if unroll > 1 else I64(0), self.steps) as step:
+            self._step(step, row_offsets, slots)
+        self._store(slots)
+        return c.finish()
+
+    def _row_offset(self, i: int) -> Any:
+        row = self.c.minimum(I64(i), self.last_row) if self.tile.broadcast else I64(i * self.tile.m)
+        return self.c.b.mul(row, self.row_stride)
+
+    def _step(self, step: Any, row_offsets: Sequence[Any], slots: list[Any] | None) -> None:
+        """All products of one k step; parts are loaded when a product first needs them."""
+        c, tile = self.c, self.tile
+        along_b = c.b.mul(step, self.b_step)
+        along_a = c.b.mul(step, self.a_step if self.unit_k or not tile.broadcast else self.k_stride)
+        loaded_a = loaded_b = -1
+        xs: list[Any] = []
+        ys: list[Any] = []
+        count = self.rows * self.columns
+        for i, j in self.kernel.products:
+            if j != loaded_b:
+                ys = [self._load_b(j, along_b, n, count + self.rows + n) for n in range(self.columns)]
+                loaded_b = j
+            if i != loaded_a:
+                xs = [tile.load_a(c.b, c.at(c.at(self.a[i], row), along_a), self.row_stride, count + m) for m, row in enumerate(row_offsets)]
+                loaded_a = i
+            for m, x in enumerate(xs):
+                for n, y in enumerate(ys):
+                    self._mac(m * self.columns + n, x, y, slots)
+
+    def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
+        size = self.kernel.inputs[self.kernel.a_parts].size
+        tile_bytes = I64(n * self.tile.k * self.tile.n * size)
+        return self.tile.load_b(self.c.b, self.c.at(self.c.at(self.bs[part], along), tile_bytes), slot)
+
+    def _mac(self, k: int, x: Any, y: Any, slots: list[Any] | None) -> None:
+        if slots is None:
+            self.tile.mac(self.c.b, k, x, y)
+        else:
+            before = self.c.b.load(slots[k], typ=self.tile.vector)  # type: ignore[attr-defined]
+            self.c.b.store(self.tile.mac(self.c.b, before, x, y), slots[k])
+
+    def _store(self, slots: list[Any] | None) -> None:
+        """Accumulators to `out`, rows of columns·n elements."""
+        size, tile = self.kernel.accumulate.size, self.tile
+        row_bytes = self.columns * tile.n * size
+        for m in range(self.rows):
+            for n in range(self.columns):
+                k = m * self.columns + n
+                where = self.c.at(self.out, I64(m * tile.m * row_bytes + n * tile.n * size))
+                value = k if slots is None else self.c.b.load(slots[k], typ=tile.vector)  # type: ignore[attr-defined]
+                tile.store(self.c.b, value, where, I64(row_bytes))
+
+

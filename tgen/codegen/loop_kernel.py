@@ -1,0 +1,236 @@
+"""A `LoopKernel` as a function: `void kernel(i64 begin, i64 end, ptr operands, ptr symbols, ptr scratch)` over units of work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llvmlite.ir as ll
+
+from ..ir import mathlib
+from ..ir.dims import DimLike, ceildiv, product
+from ..ir.dtypes import BF16, BOOL, F16, F32, DType
+from ..ir.expr import Call, Kept
+from ..ir.loops import Stage, identity
+from ..kernels.specs import VECTOR_BLOCK, LoopKernel
+from .context import I8, I32, I64, PTR, FunctionContext
+from .primitives import emit_call
+from .scalar import Emitter, Lanes, Scope, constant, from_memory, memory_type, register_type, to_memory, widen
+
+KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)
+
+
+def emit_loop_kernel(module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str) -> ll.Function:
+    """lanes: of float32 in a vector of the target."""
+    return _LoopEmitter(module, name, kernel, symbols, lanes, features).emit()
+
+
+class _LoopEmitter:
+    def __init__(self, module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str) -> None:
+        self.kernel, self.lanes = kernel, lanes
+        self.stages = [Stage(s.kind, mathlib.expand(s.body), s.combine, s.output, s.index) for s in kernel.stages]
+        self.c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, features)
+        self.begin, self.end, operands, self.c.symbol_array, self.scratch = self.c.function.args
+        count = len(kernel.inputs) + len(kernel.outputs)
+        entry = self.c.entry
+        self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
+        self.extents = [self.c.dim(e) for e in kernel.extents]
+        self.kept_memory = self._kept_memory()
+        self.scalars: dict[int, Any] = {}  # slots of rows' scalars
+
+    @property
+    def b(self) -> Any:
+        return self.c.b
+
+    def emit(self) -> ll.Function:
+        kernel, c = self.kernel, self.c
+        by_row = kernel.vector is not None and kernel.vector < kernel.rows
+        extents = self.extents[: kernel.rows]
+        if by_row:
+            blocks = c.entry.sdiv(c.entry.add(extents[-1], I64(VECTOR_BLOCK - 1)), I64(VECTOR_BLOCK))
+            extents = [*extents[:-1], blocks]
+        with c.loop(self.begin, self.end) as unit:
+            position = c.decompose(unit, extents)
+            if by_row:
+                self._row_lanes(position)
+            else:
+                self._row(dict(enumerate(position)))
+        return c.finish()
+
+    # -- lanes along a row axis --------------------------------------------------------------------------------------------
+
+    def _row_lanes(self, position: list[Any]) -> None:
+        """VECTOR_BLOCK neighbouring rows: whole vectors of them, then the rest one by one."""
+        axis, extent = self.kernel.rows - 1, self.extents[self.kernel.rows - 1]
+        start = self.b.mul(position[-1], I64(VECTOR_BLOCK))
+        stop = self.c.minimum(self.b.add(start, I64(VECTOR_BLOCK)), extent)
+        whole = self.b.add(start, self.b.and_(self.b.sub(stop, start), I64(-self.lanes)))
+        outer = dict(enumerate(position[:-1]))
+        with self.c.loop(start, whole, self.lanes) as j:
+            self._stages({**outer, axis: j}, self.lanes)
+        with self.c.loop(whole, stop) as j:
+            self._stages({**outer, axis: j}, 1)
+
+    def _stages(self, axes: dict[int, Any], lanes: int) -> None:
+        self.scalars = {}
+        for k, stage in enumerate(self.stages):
+            if stage.kind == "once":
+                self._once(k, stage, axes, lanes)
+            elif stage.kind == "reduce":
+                slot = self.c.slot(widen(register_type(stage.body.dtype), lanes))
+                self.b.store(self._identity(stage, lanes), slot)
+                self._columns(axes, self.kernel.rows, len(self.extents), lambda at, s=stage, p=slot: self._accumulate(s, p, at, lanes))  # type: ignore[misc]
+                self._keep(k, self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes)), lanes)
+            else:
+                self._columns(axes, self.kernel.rows, len(self.extents), lambda at, s=stage: self._store(s, at, lanes))  # type: ignore[misc]
+
+    # -- lanes along the last column axis (or no lanes) ----------------------------------------------------------------------
+
+    def _row(self, axes: dict[int, Any]) -> None:
+        self.scalars = {}
+        for k, stage in enumerate(self.stages):
+            if stage.kind == "once":
+                self._once(k, stage, axes, 1)
+            elif stage.kind == "reduce":
+                self._reduce(k, stage, axes)
+            else:
+                self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at, k=k, s=stage: self._each(k, s, at))  # type: ignore[misc]
+
+    def _each(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
+        def body(at: dict[int, Any], lanes: int) -> None:
+            emitter = self._emitter(at, lanes)
+            value = emitter.value(stage.body)
+            if k in self.kept_memory:
+                self._write_kept(k, at, emitter.spread(value, lanes), lanes)
+            if stage.output is not None:
+                emitter.store(value, self.kernel.outputs[stage.output], self._output(stage.output), stage.index[0])
+
+        self._along_last(axes, body)
+
+    def _reduce(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
+        """Lanes are combined separately, then with each other in a fixed order, then with the tail."""
+        type_ = register_type(stage.body.dtype)
+        wide, one = self.c.slot(widen(type_, self.lanes)), self.c.slot(type_)
+        self.b.store(self._identity(stage, self.lanes), wide)
+        self.b.store(self._identity(stage, 1), one)
+
+        def body(at: dict[int, Any], lanes: int) -> None:
+            self._accumulate(stage, wide if lanes > 1 else one, at, lanes)
+
+        self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at: self._along_last(at, body))
+        total = self._combine(stage, self.b.load(one, typ=type_), self._horizontal(stage, self.b.load(wide, typ=widen(type_, self.lanes))), 1)
+        self._keep(k, total, 1)
+
+    def _along_last(self, axes: dict[int, Any], body: Callable[[dict[int, Any], int], None]) -> None:
+        """body over the last axis: whole vectors, then one by one."""
+        if len(self.extents) == self.kernel.rows:
+            body(axes, 1)
+            return
+        last = len(self.extents) - 1
+        extent = self.extents[last]
+        whole = I64(0)
+        if self.kernel.vector == last:
+            whole = self.b.and_(extent, I64(-self.lanes))
+            with self.c.loop(I64(0), whole, self.lanes) as j:
+                body({**axes, last: j}, self.lanes)
+        with self.c.loop(whole, extent) as j:
+            body({**axes, last: j}, 1)
+
+    # -- parts -------------------------------------------------------------------------------------------------------------
+
+    def _columns(self, axes: dict[int, Any], first: int, last: int, body: Callable[[dict[int, Any]], None]) -> None:
+        """One lane at a time over axes first … last-1."""
+        if first >= last:
+            body(axes)
+            return
+        with self.c.loop(I64(0), self.extents[first]) as j:
+            self._columns({**axes, first: j}, first + 1, last, body)
+
+    def _once(self, k: int, stage: Stage, axes: dict[int, Any], lanes: int) -> None:
+        emitter = self._emitter(axes, lanes)
+        value = emitter.value(stage.body)
+        self._keep(k, value[0], value[1])
+        if stage.output is not None:
+            emitter.store(value, self.kernel.outputs[stage.output], self._output(stage.output), stage.index[0])
+
+    def _store(self, stage: Stage, axes: dict[int, Any], lanes: int) -> None:
+        assert stage.output is not None
+        emitter = self._emitter(axes, lanes)
+        emitter.store(emitter.value(stage.body), self.kernel.outputs[stage.output], self._output(stage.output), stage.index[0])
+
+    def _output(self, number: int) -> Any:
+        return self.pointers[len(self.kernel.inputs) + number]
+
+    def _emitter(self, axes: dict[int, Any], lanes: int) -> Emitter:
+        vector = self.kernel.vector if lanes > 1 else None
+        return Emitter(self.c, Scope(axes, vector, lanes, self.pointers, lambda stage: self._kept(stage, axes, lanes)))
+
+    def _keep(self, stage: int, value: Any, lanes: int) -> None:
+        slot = self.c.slot(value.type)
+        self.b.store(value, slot)
+        self.scalars[stage] = (slot, value.type, lanes)
+
+    def _kept(self, stage: int, axes: dict[int, Any], lanes: int) -> Lanes:
+        if stage in self.scalars:
+            slot, type_, count = self.scalars[stage]
+            return self.b.load(slot, typ=type_), count
+        return self._read_kept(stage, axes, lanes), lanes
+
+    # -- reductions --------------------------------------------------------------------------------------------------------
+
+    def _identity(self, stage: Stage, lanes: int) -> Any:
+        dtype = stage.body.dtype
+        numpy = F32.numpy if dtype in (F16, BF16) else dtype.numpy
+        return constant(dtype, identity(stage.combine or "add", numpy).item(), lanes)
+
+    def _accumulate(self, stage: Stage, slot: Any, axes: dict[int, Any], lanes: int) -> None:
+        emitter = self._emitter(axes, lanes)
+        value = emitter.vector(stage.body, lanes)
+        before = self.b.load(slot, typ=value.type)
+        self.b.store(self._combine(stage, before, value, lanes), slot)
+
+    def _combine(self, stage: Stage, x: Any, y: Any, lanes: int) -> Any:
+        dtype: DType = F32 if stage.body.dtype in (F16, BF16) else stage.body.dtype
+        call = Call(dtype if dtype is not BOOL else BOOL, stage.combine or "add", (Kept(dtype, 0), Kept(dtype, 1)))
+        return emit_call(self.b, call, [x, y], lanes)
+
+    def _horizontal(self, stage: Stage, vector: Any) -> Any:
+        """Halves are combined until one lane is left."""
+        lanes = self.lanes
+        while lanes > 1:
+            lanes //= 2
+            half = [ll.Constant(ll.VectorType(I32, lanes), list(range(s, s + lanes))) for s in (0, lanes)]
+            undefined = ll.Constant(vector.type, ll.Undefined)
+            low, high = (self.b.shuffle_vector(vector, undefined, mask) for mask in half)
+            if lanes == 1:
+                low, high = (self.b.extract_element(v, I32(0)) for v in (low, high))
+            vector = self._combine(stage, low, high, lanes)
+        return vector
+
+    # -- kept columns ------------------------------------------------------------------------------------------------------
+
+    def _kept_memory(self) -> dict[int, Any]:
+        """Scratch address of each kept stage's row."""
+        memory: dict[int, Any] = {}
+        offset: DimLike = 0
+        columns = product(self.kernel.extents[self.kernel.rows :])
+        for k in self.kernel.kept:
+            memory[k] = self.c.entry.gep(self.scratch, [self.c.dim(offset)], source_etype=I8)
+            offset = offset + ceildiv(columns * self.kernel.stages[k].body.dtype.size, 64) * 64
+        return memory
+
+    def _kept_address(self, stage: int, axes: dict[int, Any]) -> Any:
+        flat = I64(0)
+        for axis in range(self.kernel.rows, len(self.extents)):
+            flat = self.b.add(self.b.mul(flat, self.extents[axis]), axes[axis])
+        return self.b.gep(self.kept_memory[stage], [flat], source_etype=memory_type(self.stages[stage].body.dtype))
+
+    def _write_kept(self, stage: int, axes: dict[int, Any], value: Any, lanes: int) -> None:
+        dtype = self.stages[stage].body.dtype
+        self.b.store(to_memory(self.b, value, dtype, lanes), self._kept_address(stage, axes), align=dtype.size)
+
+    def _read_kept(self, stage: int, axes: dict[int, Any], lanes: int) -> Any:
+        dtype = self.stages[stage].body.dtype
+        loaded = self.b.load(self._kept_address(stage, axes), typ=widen(memory_type(dtype), lanes))
+        loaded.align = dtype.size
+        return from_memory(self.b, loaded, dtype, lanes)

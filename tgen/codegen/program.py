@@ -1,0 +1,179 @@
+"""The module of a model: its kernels, the program that every thread runs, and one entry point.
+
+    i32 run(ptr frame, i64 threads)          frame: see `Frame`
+Threads claim chunks of a step from a counter, so a thread slowed by a neighbour does not hold up the others; a barrier stands
+between steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.ir as ll
+
+from ..kernels.specs import ContractKernel, LoopKernel
+from ..plan.types import Plan
+from ..targets.emit import declare
+from ..targets.target import Target
+from .context import I64, PTR, VOID, FunctionContext
+from .contract_kernel import emit_contract_kernel
+from .loop_kernel import KERNEL_ARGUMENTS, emit_loop_kernel
+
+CHUNKS_PER_THREAD = 4
+LEAST_WORK = 4096  # element operations: a chunk smaller than this costs more to hand over than to do
+RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier`
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Layout of what a call hands to native code, in 8-byte words from RUNTIME_BYTES on.
+
+    arena, weights, scratch (pointers), scratch bytes a thread; then pointers of inputs and outputs, values of symbols, chunk counters.
+    """
+
+    inputs: int
+    outputs: int
+    symbols: int
+    steps: int
+
+    HEADER = 4
+
+    @property
+    def first_symbol(self) -> int:
+        return self.HEADER + self.inputs + self.outputs
+
+    @property
+    def first_counter(self) -> int:
+        return self.first_symbol + self.symbols
+
+    @property
+    def words(self) -> int:
+        return RUNTIME_BYTES // 8 + self.first_counter + self.steps
+
+
+def frame_of(plan: Plan) -> Frame:
+    return Frame(len(plan.inputs), len(plan.outputs), len(plan.symbols), len(plan.steps))
+
+
+def emit_program(plan: Plan, target: Target) -> str:
+    """LLVM IR of the whole model."""
+    module = ll.Module("tgen")
+    module.triple = target.triple
+    tiles = {t.name: t for t in target.tiles}
+    kernels = []
+    for k, kernel in enumerate(plan.kernels):
+        if isinstance(kernel, LoopKernel):
+            kernels.append(emit_loop_kernel(module, f"kernel.{k}", kernel, plan.symbols, target.lanes, target.feature_string))
+        else:
+            tile = tiles[kernel.tile]
+            kernels.append(emit_contract_kernel(module, f"kernel.{k}", kernel, tile, plan.symbols, target.lanes, target.feature_string))
+    body = _Program(module, plan, target, kernels).emit()
+    _entry(module, body, frame_of(plan), target)
+    return str(module)
+
+
+def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -> None:
+    c = FunctionContext(module, "run", [PTR, I64], (), target.feature_string, internal=False)
+    pointer, threads = c.function.args
+    for step in range(frame.steps):
+        counter = c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + frame.first_counter + step)], source_etype=I64)
+        c.b.store(I64(0), counter)
+    c.b.call(declare(module, "tgen_parallel", VOID, [PTR, PTR, I64]), [body, pointer, threads])
+    c.finish()
+
+
+class _Program:
+    def __init__(self, module: ll.Module, plan: Plan, target: Target, kernels: Sequence[ll.Function]) -> None:
+        self.module, self.plan, self.target, self.kernels = module, plan, target, kernels
+        self.frame = frame_of(plan)
+        self.c = FunctionContext(module, "program", [I64, I64, PTR], plan.symbols, target.feature_string)
+        self.thread, self.threads, self.pointer = self.c.function.args
+        self.c.symbol_array = self._word(self.c.entry, self.frame.first_symbol)
+        self.arena, self.weights, scratch = (self._load(k) for k in range(3))
+        stride = self.c.entry.load(self._word(self.c.entry, 3), typ=I64)
+        self.scratch = self.c.entry.gep(scratch, [self.c.entry.mul(stride, self.thread)], source_etype=ll.IntType(8))
+        self.arguments = [self._load(Frame.HEADER + k) for k in range(self.frame.inputs + self.frame.outputs)]
+
+    def _word(self, b: Any, number: int) -> Any:
+        return b.gep(self.pointer, [I64(RUNTIME_BYTES // 8 + number)], source_etype=I64)
+
+    def _load(self, number: int) -> Any:
+        return self.c.entry.load(self._word(self.c.entry, number), typ=PTR)
+
+    def emit(self) -> ll.Function:
+        tiles = {t.name: t for t in self.target.tiles}
+        used = {k.tile: tiles[k.tile] for k in self.plan.kernels if isinstance(k, ContractKernel)}
+        for tile in used.values():
+            tile.enter(self.c.b)
+        for number, step in enumerate(self.plan.steps):
+            self._step(number, step.kernel, step.operands)
+            if number + 1 < len(self.plan.steps):
+                self.c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
+        for tile in used.values():
+            tile.leave(self.c.b)
+        return self.c.finish()
+
+    def _step(self, number: int, kernel: int, operands: Sequence[Any]) -> None:
+        c = self.c
+        array = c.entry.alloca(PTR, size=len(operands))
+        for k, operand in enumerate(operands):
+            pointer = c.at(self._base(operand.buffer), c.dim(operand.offset))
+            c.b.store(pointer, c.b.gep(array, [I64(k)], source_etype=PTR))
+        spec = self.plan.kernels[kernel]
+        counter = self._word(c.b, self.frame.first_counter + number)
+        arguments = [self.kernels[kernel], c.dim(spec.units), c.dim(spec.work), counter, self.threads, array, c.symbol_array, self.scratch]
+        c.b.call(self._share(), arguments)
+
+    def _base(self, number: int) -> Any:
+        buffer = self.plan.buffers[number]
+        if buffer.kind == "input":
+            return self.arguments[buffer.index]
+        if buffer.kind == "output":
+            return self.arguments[self.frame.inputs + buffer.index]
+        return self.c.at(self.arena if buffer.kind == "arena" else self.weights, self.c.dim(buffer.offset))
+
+    def _share(self) -> ll.Function:
+        """void share(kernel, units, work, counter, threads, operands, symbols, scratch): runs a step's chunks until none is left."""
+        found = self.module.globals.get("share")
+        if found is not None:
+            return found
+        c = FunctionContext(self.module, "share", [PTR, I64, I64, PTR, I64, PTR, PTR, PTR], (), self.target.feature_string)
+        c.function.attributes.add("noinline")
+        kernel, units, work, counter, threads, *rest = c.function.args
+        b, function = c.b, c.function
+        kernel_type = ll.FunctionType(VOID, KERNEL_ARGUMENTS)
+        most = b.mul(threads, I64(CHUNKS_PER_THREAD))
+        chunks = c.minimum(c.minimum(units, most), b.add(b.sdiv(work, I64(LEAST_WORK)), I64(1)))
+        alone, shared, done = (function.append_basic_block(n) for n in ("alone", "shared", "finished"))
+        b.cbranch(b.icmp_signed("==", threads, I64(1)), alone, shared)
+        b.position_at_end(alone)
+        self._call(b, kernel, kernel_type, [I64(0), units, *rest])
+        b.branch(done)
+        b.position_at_end(shared)
+        work_block = function.append_basic_block("claimed")
+        chunk = b.atomic_rmw("add", counter, I64(1), "monotonic")
+        b.cbranch(b.icmp_signed("<", chunk, chunks), work_block, done)
+        b.position_at_end(work_block)
+        begin = b.sdiv(b.mul(chunk, units), chunks)
+        end = b.sdiv(b.mul(b.add(chunk, I64(1)), units), chunks)
+        self._call(b, kernel, kernel_type, [begin, end, *rest])
+        b.branch(shared)
+        b.position_at_end(done)
+        return c.finish()
+
+    def _call(self, b: Any, pointer: Any, type_: ll.FunctionType, arguments: Sequence[Any]) -> None:
+        b.call(_Typed(pointer, type_), arguments)
+
+
+class _Typed:
+    """An opaque pointer called as a function: what `IRBuilder.call` needs to know of it."""
+
+    def __init__(self, pointer: Any, type_: ll.FunctionType) -> None:
+        self.function_type, self.pointer = type_, pointer
+        self.type = pointer.type
+
+    def get_reference(self) -> str:
+        return self.pointer.get_reference()  # type: ignore[no-any-return]
+

@@ -1,0 +1,234 @@
+"""Scalar bodies as LLVM: each primitive in a few instructions, for one lane or a vector of lanes.
+
+A value is (LLVM value, lanes). What does not depend on the lane axis is computed once and spread when it meets a vector.
+In registers bool is i1, and f16 and bf16 are float32 values that are already rounded; in memory they have their own width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.ir as ll
+import numpy as np
+
+from ..ir.dtypes import BF16, BOOL, F16, F32, F64, DType
+from ..ir.errors import Unsupported
+from ..ir.expr import Call, Const, Expr, Index, Kept, Load, Size
+from ..kernels.flat import terms
+from ..targets.emit import splat
+from .context import I1, I8, I16, I32, FunctionContext
+
+Lanes = tuple[Any, int]
+
+
+def register_type(dtype: DType) -> ll.Type:
+    if dtype is F64:
+        return ll.DoubleType()
+    if dtype in (F32, F16, BF16):
+        return ll.FloatType()
+    if dtype is BOOL:
+        return I1
+    if dtype.is_integer:
+        return ll.IntType(max(8, dtype.bits))
+    raise Unsupported(f"no machine code for values of dtype {dtype} yet")
+
+
+def memory_type(dtype: DType) -> ll.Type:
+    if dtype is BOOL:
+        return I8
+    if dtype is BF16:
+        return I16
+    return ll.HalfType() if dtype is F16 else register_type(dtype)
+
+
+def widen(type_: ll.Type, lanes: int) -> ll.Type:
+    return type_ if lanes == 1 else ll.VectorType(type_, lanes)
+
+
+def constant(dtype: DType, value: Any, lanes: int = 1) -> Any:
+    type_ = register_type(dtype)
+    if dtype.is_float and dtype is not F64:
+        value = float(np.float32(value))
+    one = ll.Constant(type_, int(value) if not dtype.is_float else value)
+    return one if lanes == 1 else ll.Constant(ll.VectorType(type_, lanes), [one] * lanes)
+
+
+@dataclass
+class Scope:
+    """Where expressions are computed. axes: index of each axis; vector: the lane axis (its index is that of lane 0); lanes.
+
+    pointers: of operands. kept: value of an earlier stage here.
+    """
+
+    axes: Mapping[int, Any]
+    vector: int | None
+    lanes: int
+    pointers: list[Any]
+    kept: Callable[[int], Lanes]
+
+
+class Emitter:
+    """Computes expressions of one scope; a node that occurs twice is computed once."""
+
+    def __init__(self, context: FunctionContext, scope: Scope) -> None:
+        self.c, self.scope = context, scope
+        self.done: dict[Expr, Lanes] = {}
+
+    @property
+    def b(self) -> Any:
+        return self.c.b
+
+    def vector(self, x: Expr, lanes: int) -> Any:
+        """x in so many lanes (spread if it is the same in all)."""
+        return self.spread(self.value(x), lanes)
+
+    def spread(self, value: Lanes, lanes: int) -> Any:
+        v, have = value
+        if have == lanes:
+            return v
+        if isinstance(v, ll.Constant):
+            return ll.Constant(ll.VectorType(v.type, lanes), [v] * lanes)
+        return splat(self.b, v, lanes)
+
+    def value(self, x: Expr) -> Lanes:
+        stack = [x]
+        while stack:
+            node = stack[-1]
+            if node in self.done:
+                stack.pop()
+                continue
+            waiting = [a for a in self._needs(node) if a not in self.done]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            self.done[node] = self._emit(node)
+            stack.pop()
+        return self.done[x]
+
+    def _needs(self, x: Expr) -> tuple[Expr, ...]:
+        if isinstance(x, Load):
+            return tuple(terms(x.index[0])[2])
+        return x.args
+
+    def _emit(self, x: Expr) -> Lanes:
+        if isinstance(x, Const):
+            return constant(x.dtype, x.value), 1
+        if isinstance(x, Size):
+            return self.c.dim(x.dim), 1
+        if isinstance(x, Index):
+            return self._index(x.axis)
+        if isinstance(x, Kept):
+            return self.scope.kept(x.stage)
+        if isinstance(x, Load):
+            return self.load(x.dtype, self.scope.pointers[x.operand], x.index[0])
+        assert isinstance(x, Call)
+        operands = [self.done[a] for a in x.operands]
+        lanes = max(n for _, n in operands)
+        values = [self.spread(v, lanes) for v in operands]
+        from .primitives import emit_call
+
+        return emit_call(self.b, x, values, lanes), lanes
+
+    def _index(self, axis: int) -> Lanes:
+        base, lanes = self.scope.axes[axis], self.scope.lanes
+        if axis != self.scope.vector or lanes == 1:
+            return base, 1
+        steps = ll.Constant(ll.VectorType(ll.IntType(64), lanes), list(range(lanes)))
+        return self.b.add(splat(self.b, base, lanes), steps), lanes
+
+    # -- memory ------------------------------------------------------------------------------------------------------------
+
+    def offset(self, offset: Expr) -> tuple[Any, Any, Lanes | None]:
+        """(elements at lane 0 without look-ups, step a lane or 0, look-up part)."""
+        coefficients, constant_part, opaque = terms(offset)
+        total = self.c.dim(constant_part)
+        for axis, step in coefficients.items():
+            index = self.scope.axes[axis]
+            total = self.b.add(total, index if step == 1 else self.b.mul(index, self.c.dim(step)))
+        looked: Lanes | None = None
+        for x in opaque:
+            value = self.value(x)
+            if looked is not None:
+                lanes = max(looked[1], value[1])
+                value = self.b.add(self.spread(looked, lanes), self.spread(value, lanes)), lanes
+            looked = value
+        step = coefficients.get(self.scope.vector, 0) if self.scope.vector is not None and self.scope.lanes > 1 else 0
+        return total, step, looked
+
+    def load(self, dtype: DType, pointer: Any, offset: Expr) -> Lanes:
+        base, step, looked = self.offset(offset)
+        if looked is not None and looked[1] == 1:
+            base, looked = self.b.add(base, looked[0]), None
+        if looked is None and step == 0:
+            return self._read(dtype, pointer, base, 1), 1
+        lanes = self.scope.lanes
+        if looked is None and step == 1:
+            return self._read(dtype, pointer, base, lanes), lanes
+        gathered = ll.Constant(ll.VectorType(register_type(dtype), lanes), ll.Undefined)
+        for lane, at in enumerate(self._positions(base, step, looked)):
+            gathered = self.b.insert_element(gathered, self._read(dtype, pointer, at, 1), I32(lane))
+        return gathered, lanes
+
+    def _positions(self, base: Any, step: Any, looked: Lanes | None) -> list[Any]:
+        """Element offset of every lane."""
+        out = []
+        for lane in range(self.scope.lanes):
+            at = base
+            if step != 0:
+                at = self.b.add(at, self.b.mul(self.c.dim(step), ll.Constant(at.type, lane)))
+            if looked is not None:
+                at = self.b.add(at, self.b.extract_element(looked[0], I32(lane)))
+            out.append(at)
+        return out
+
+    def _read(self, dtype: DType, pointer: Any, at: Any, lanes: int) -> Any:
+        where = self.b.gep(pointer, [at], source_etype=memory_type(dtype))
+        loaded = self.b.load(where, typ=widen(memory_type(dtype), lanes))
+        loaded.align = dtype.size
+        return from_memory(self.b, loaded, dtype, lanes)
+
+    def store(self, value: Lanes, dtype: DType, pointer: Any, offset: Expr) -> None:
+        base, step, looked = self.offset(offset)
+        if looked is not None and looked[1] == 1:
+            base, looked = self.b.add(base, looked[0]), None
+        lanes = self.scope.lanes
+        if lanes == 1 or looked is None and step in (0, 1):
+            count = lanes if step == 1 else 1
+            self._write(self.spread(value, count) if count >= value[1] else value[0], dtype, pointer, base, count)
+            return
+        spread = self.spread(value, lanes)
+        for lane, at in enumerate(self._positions(base, step, looked)):
+            self._write(self.b.extract_element(spread, I32(lane)), dtype, pointer, at, 1)
+
+    def _write(self, value: Any, dtype: DType, pointer: Any, at: Any, lanes: int) -> None:
+        where = self.b.gep(pointer, [at], source_etype=memory_type(dtype))
+        self.b.store(to_memory(self.b, value, dtype, lanes), where, align=dtype.size)
+
+
+def from_memory(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
+    if dtype is BOOL:
+        return b.icmp_unsigned("!=", x, ll.Constant(x.type, None))
+    if dtype is F16:
+        return b.fpext(x, widen(ll.FloatType(), lanes))
+    if dtype is BF16:
+        wide = b.shl(b.zext(x, widen(I32, lanes)), _integers(16, lanes))
+        return b.bitcast(wide, widen(ll.FloatType(), lanes))
+    return x
+
+
+def to_memory(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
+    if dtype is BOOL:
+        return b.zext(x, widen(I8, lanes))
+    if dtype is F16:
+        return b.fptrunc(x, widen(ll.HalfType(), lanes))
+    if dtype is BF16:
+        return b.trunc(b.lshr(b.bitcast(x, widen(I32, lanes)), _integers(16, lanes)), widen(I16, lanes))
+    return x
+
+
+def _integers(value: int, lanes: int) -> Any:
+    return I32(value) if lanes == 1 else ll.Constant(ll.VectorType(I32, lanes), [value] * lanes)
+
+

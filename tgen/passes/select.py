@@ -1,0 +1,115 @@
+"""select: each contraction gets the multiply-accumulate instruction, the block and the operand layouts it runs with.
+
+The choice is a cost model over the target's numbers, not a list of cases: cycles = blocks · k steps · max(macs, loads), with what
+padding wastes counted. Packing of constant operands is folded at compile time; packing of others becomes a loop program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.builder import Builder
+from ..ir.dims import DimLike, evaluate_dim, product, symbols
+from ..ir.errors import Unsupported
+from ..ir.forms import Map
+from ..ir.graph import Graph, Node, Value, map_graph
+from ..ir.ops.fused import Contraction, PackA, PackB, Packing, TiledContraction
+from ..targets.target import Target
+from ..targets.tile import MacTile
+
+TYPICAL = 128  # what a symbolic dimension is taken to be when costs are compared
+LOADS_PER_CYCLE = 2.0
+BLOCK_OVERHEAD = 30.0  # cycles to start a block and hand its result to the epilogue
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A tile and block (rows, columns of tiles) with the predicted cycles of the whole contraction."""
+
+    tile: MacTile
+    block: tuple[int, int]
+    cycles: float
+
+    def __str__(self) -> str:
+        return f"{self.tile.name} block {self.block[0]}x{self.block[1]}, {self.cycles:.0f} cycles predicted"
+
+
+def select(graph: Graph, target: Target) -> Graph:
+    """evaluate is unchanged; no plain contraction is left."""
+
+    def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | None:
+        return tiled(node, inputs, target) if isinstance(node.op, Contraction) else None
+
+    return map_graph(graph, rebuild=rebuild)
+
+
+def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
+    op = node.op
+    assert isinstance(op, Contraction)
+    a, b = inputs[: op.a_parts], inputs[op.a_parts : op.a_parts + op.b_parts]
+    m, k = a[0].type.shape[-2:]
+    n = b[0].type.shape[-1]
+    choice = choose(target, a[0].type.dtype, op.accumulate, m, n, k, len(op.products))
+    if choice is None:
+        raise Unsupported(f"{node.origin or 'contraction'}: target {target.name} multiplies no {a[0].type.dtype} into {op.accumulate}")
+    tile, (mr, nr) = choice.tile, choice.block
+    build = Builder()
+    packing = Packing(tile.n, tile.k, tile.k_pack, nr)
+    pack_a = not tile.broadcast or tile.k > 1
+    lead = node.types[0].shape[:-1]
+    if pack_a:
+        flat = b[0].type.rank == 2
+        a = tuple(build.apply(PackA(mr * tile.m, tile.k), _rows_flattened(build, x) if flat else x) for x in a)
+    b = tuple(build.apply(PackB(packing), x) for x in b)
+    new = TiledContraction(
+        op.epilogues, op.products, op.a_parts, op.b_parts, op.accumulate, lead, n, k, tile.name, (mr, nr), packing, pack_a
+    )
+    return Value(Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin))
+
+
+def _rows_flattened(build: Builder, a: Value) -> Value:
+    """a as [rows, k]; the reshape goes below a conversion, which then joins the packing."""
+    shape = (product(a.type.shape[:-1]), a.type.shape[-1])
+    if len(shape) == a.type.rank:
+        return a
+    if isinstance(a.node.op.form(*(v.type for v in a.node.inputs)), Map) and len(a.node.inputs) == 1:
+        source = a.node.inputs[0]
+        if source.type.shape == a.type.shape:
+            return Value(Node(a.node.op, (build.reshape(source, shape=shape),), a.node.origin))
+    flattened: Value = build.reshape(a, shape=shape)
+    return flattened
+
+
+def choose(target: Target, operand: object, accumulate: object, m: DimLike, n: DimLike, k: DimLike, products: int) -> Choice | None:
+    """The cheapest tile and block for the shape; None when no tile takes these dtypes."""
+    choices = [
+        Choice(tile, block, cycles(tile, block, m, n, k) * products)
+        for tile in target.tiles
+        if tile.a is operand and tile.b is operand and tile.accumulate is accumulate
+        for block in tile.blocks()
+    ]
+    return min(choices, key=lambda c: c.cycles, default=None)
+
+
+def cycles(tile: MacTile, block: tuple[int, int], m: DimLike, n: DimLike, k: DimLike) -> float:
+    """Cycles of out[m, n] = Σ_k: blocks · (k steps · max(macs, loads) + overhead).
+
+    A block needs rows+columns loads for rows·columns macs; a column tail costs a whole panel, a row tail its own rows.
+    """
+    rows, columns, depth = (_typical(d) for d in (m, n, k))
+    (mr, nr), panel = block, block[1] * tile.n
+    panels = -(-columns // panel)
+    steps = -(-depth // tile.k)
+    full, rest = divmod(rows, mr * tile.m)
+    latency = 4.0 / (mr * nr)  # a chain of dependent macs: 4 cycles each; other accumulators fill the gaps
+
+    def one(count: int) -> float:
+        load = (count + nr) / LOADS_PER_CYCLE if tile.broadcast else (count + nr) * 8.0
+        return steps * max(count * nr * tile.cycles, load, latency * count * nr) + BLOCK_OVERHEAD
+
+    tail = one(-(-rest // tile.m)) if rest else 0.0
+    return panels * (full * one(mr) + tail)
+
+
+def _typical(dim: DimLike) -> int:
+    return dim if isinstance(dim, int) else evaluate_dim(dim, dict.fromkeys(symbols(dim), TYPICAL))

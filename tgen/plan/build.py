@@ -1,0 +1,221 @@
+"""build: a fused graph becomes a plan. Views get places, everything else gets kernels and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.dims import DimLike, dim_max
+from ..ir.errors import Unsupported
+from ..ir.expr import Load, affine, call, index
+from ..ir.forms import Join, Reshape, Scatter
+from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, symbols_of
+from ..ir.loops import LoopProgram, Stage
+from ..ir.ops.fused import Loops, TiledContraction
+from ..ir.types import TensorType, contiguous_strides
+from ..kernels.flat import flat_offset, flatten_loads
+from ..kernels.specs import Kernel, LoopKernel, loop_kernel
+from ..passes.inline import is_view, map_body
+from ..passes.lower import map_program
+from .contract import contract_kernel
+from .memory import ALIGNMENT, Lifetime, layout
+from .reshape import reshaped
+from .types import Buffer, Operand, Place, Plan, Step
+
+
+def build(graph: Graph) -> Plan:
+    """The plan of a graph of loops, tiled contractions, reshapes, joins and scatters. Raises Unsupported for anything else."""
+    return _Builder(graph).plan()
+
+
+class _Builder:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.buffers: list[Buffer] = []
+        self.kernels: dict[Kernel, int] = {}
+        self.steps: list[Step] = []
+        self.places: dict[Value, Place] = {}
+        self.reserved: dict[Value, Place] = {}  # where a kernel is asked to write: an output, or a part of a join
+        self.weights: dict[Tensor, tuple[int, int]] = {}  # tensor → buffer, byte offset
+        self.weight_bytes = 0
+
+    def plan(self) -> Plan:
+        graph = self.graph
+        for k, node in enumerate(graph.inputs):
+            self.places[Value(node)] = self._whole(Buffer("input", k), node.types[0])
+        outputs = [self._whole(Buffer("output", k), v.type) for k, (_, v) in enumerate(graph.outputs)]
+        for (_, value), place in zip(graph.outputs, outputs):
+            self._reserve(value, place)
+        for node in reversed(graph.nodes):
+            if isinstance(node.op.form(*(v.type for v in node.inputs)), Join):
+                self._reserve_join(node)
+        for node in graph.nodes:
+            self._add(node)
+        for (_, value), place in zip(graph.outputs, outputs):
+            if self.places[value] != place:
+                self._copy(value, place, "output")
+        return self._finish()
+
+    def _finish(self) -> Plan:
+        lifetimes: dict[int, Lifetime] = {}
+        for number, step in enumerate(self.steps):
+            for operand in step.operands:
+                buffer = self.buffers[operand.buffer]
+                if buffer.kind == "arena":
+                    first = lifetimes[operand.buffer].first if operand.buffer in lifetimes else number
+                    lifetimes[operand.buffer] = Lifetime(buffer.bytes, first, number)
+        offsets, arena = layout(lifetimes)
+        buffers = [Buffer(b.kind, b.index, offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)]
+        scratch: DimLike = 0
+        for kernel in self.kernels:
+            scratch = dim_max(scratch, kernel.scratch)
+        inputs = tuple((n.op.label, n.types[0]) for n in self.graph.inputs)  # type: ignore[attr-defined]
+        return Plan(
+            self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
+            tuple(buffers), tuple(self.kernels), tuple(self.steps), tuple((at, t) for t, (_, at) in self.weights.items()),
+            self.weight_bytes, arena, scratch,
+        )  # fmt: skip
+
+    # -- places ------------------------------------------------------------------------------------------------------------
+
+    def _whole(self, buffer: Buffer, type_: TensorType) -> Place:
+        self.buffers.append(buffer)
+        return Place(len(self.buffers) - 1, 0, contiguous_strides(type_.shape))
+
+    def _new(self, value: Value) -> Place:
+        """Where a kernel writes a value: the reserved place, or new memory of the arena."""
+        place = self.reserved.get(value) or self._whole(Buffer("arena", bytes=value.type.bytes), value.type)
+        self.places[value] = place
+        return place
+
+    def _writes(self, value: Value) -> bool:
+        """Whether a kernel of its own writes this value (so that it can be told where)."""
+        return isinstance(value.op, TiledContraction) or isinstance(value.op, Loops) and not is_view(value)
+
+    def _reserve(self, value: Value, place: Place) -> None:
+        form = value.op.form(*(v.type for v in value.node.inputs))
+        if value not in self.reserved and (self._writes(value) or isinstance(form, (Join, Scatter))):
+            self.reserved[value] = place
+
+    def _reserve_join(self, node: Node) -> None:
+        value = Value(node)
+        whole = self.reserved.setdefault(value, self._whole(Buffer("arena", bytes=value.type.bytes), value.type))
+        for part, place in zip(node.inputs, self._parts(node, whole)):
+            if node.inputs.count(part) == 1 and self._writes(part):
+                self._reserve(part, place)
+
+    def _parts(self, node: Node, whole: Place) -> list[Place]:
+        axis = node.op.form(*(v.type for v in node.inputs)).axis  # type: ignore[union-attr]
+        places, start = [], whole.offset
+        for part in node.inputs:
+            places.append(Place(whole.buffer, start, whole.strides))
+            start = start + part.type.shape[axis] * whole.strides[axis]
+        return places
+
+    def _constant(self, value: Value) -> Place:
+        tensor = value.op.value  # type: ignore[attr-defined]
+        if tensor not in self.weights:
+            at = -(-self.weight_bytes // ALIGNMENT) * ALIGNMENT
+            self.buffers.append(Buffer("weight", offset=at, bytes=value.type.bytes))
+            self.weights[tensor] = (len(self.buffers) - 1, at)
+            self.weight_bytes = at + tensor.array.size * value.type.dtype.size
+        return Place(self.weights[tensor][0], 0, contiguous_strides(value.type.shape))
+
+    # -- nodes -------------------------------------------------------------------------------------------------------------
+
+    def _add(self, node: Node) -> None:
+        op = node.op
+        if isinstance(op, Input):
+            return
+        form = op.form(*(v.type for v in node.inputs))
+        if isinstance(op, Constant):
+            return  # placed when a kernel reads it
+        if isinstance(op, Loops):
+            if is_view(Value(node)):
+                self.places[Value(node)] = self._view(Value(node))
+            else:
+                self._loops(node, op.program)
+        elif isinstance(op, TiledContraction):
+            self._contract(node, op)
+        elif isinstance(form, Reshape):
+            self._reshape(node)
+        elif isinstance(form, Join):
+            self._join(node)
+        elif isinstance(form, Scatter):
+            self._scatter(node, form)
+        else:
+            raise Unsupported(f"{node.origin or op}: no kernel for {op.name}")
+
+    def place(self, value: Value) -> Place:
+        if isinstance(value.op, Constant) and value not in self.places:
+            self.places[value] = self._constant(value)
+        return self.places[value]
+
+    def _view(self, value: Value) -> Place:
+        """offset and strides of an affine load of another value."""
+        body = map_body(value)
+        assert isinstance(body, Load)
+        source = self.place(value.node.inputs[body.operand])
+        offset, strides = source.offset, [0] * value.type.rank
+        for at, stride in zip(body.index, source.strides):
+            coefficients, constant = affine(at) or ({}, 0)
+            offset = offset + constant * stride
+            for axis, step in coefficients.items():
+                strides[axis] = strides[axis] + step * stride
+        return Place(source.buffer, offset, tuple(strides))
+
+    def _loops(self, node: Node, program: LoopProgram) -> None:
+        results = [self._new(Value(node, k)) for k in range(len(node.types))]
+        self._run_loops(program, node.inputs, results, node.origin)
+
+    def _run_loops(self, program: LoopProgram, inputs: Sequence[Value], results: Sequence[Place], origin: str) -> None:
+        places = [self.place(v) for v in inputs]
+        kernel = loop_kernel(program, [v.type.dtype for v in inputs], [p.strides for p in places], [p.strides for p in results])
+        self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], origin)
+
+    def _step(self, kernel: Kernel, operands: Sequence[tuple[Place, object]], origin: str) -> None:
+        number = self.kernels.setdefault(kernel, len(self.kernels))
+        pointers = tuple(Operand(p.buffer, p.offset * d.size) for p, d in operands)  # type: ignore[attr-defined]
+        self.steps.append(Step(number, pointers, origin))
+
+    def _contract(self, node: Node, op: TiledContraction) -> None:
+        places = [self.place(v) for v in node.inputs]
+        results = [self._new(Value(node, k)) for k in range(len(node.types))]
+        types = [v.type for v in node.inputs]
+        kernel = contract_kernel(op, types, places, results, [t.dtype for t in node.types])
+        self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
+
+    def _reshape(self, node: Node) -> None:
+        source, value = node.inputs[0], Value(node)
+        place = self.place(source)
+        strides = reshaped(source.type.shape, place.strides, value.type.shape)
+        if strides is None:
+            place = self._whole(Buffer("arena", bytes=source.type.bytes), source.type)
+            self._copy(source, place, node.origin)
+            strides = contiguous_strides(value.type.shape)
+        self.places[value] = Place(place.buffer, place.offset, strides)
+
+    def _join(self, node: Node) -> None:
+        whole = self._new(Value(node))
+        for part, place in zip(node.inputs, self._parts(node, whole)):
+            if self.place(part) != place:
+                self._copy(part, place, node.origin)
+
+    def _scatter(self, node: Node, form: Scatter) -> None:
+        """The operand is copied, then one thread writes the updates in order."""
+        value, result = Value(node), self._new(Value(node))
+        self._copy(node.inputs[0], result, node.origin)
+        places = [*(self.place(v) for v in node.inputs), result]
+        strides = {k: p.strides for k, p in enumerate(places)}
+        body = flatten_loads(form.body, strides)
+        at = flatten_loads(flat_offset(form.index, result.strides), strides)
+        if form.combine is not None:
+            body = call(form.combine, Load(body.dtype, len(node.inputs), (at,)), body)
+        inputs = (*(v.type.dtype for v in node.inputs), value.type.dtype)
+        kernel = LoopKernel(form.extents, 0, (Stage("each", body, output=0, index=(at,)),), inputs, (value.type.dtype,), None)
+        self._step(kernel, [*zip(places, inputs), (result, value.type.dtype)], node.origin)
+
+    def _copy(self, value: Value, place: Place, origin: str) -> None:
+        body = Load(value.type.dtype, 0, tuple(index(k) for k in range(value.type.rank)))
+        program = map_program(body, value.type, [value.type]).program
+        self._run_loops(program, [value], [place], origin)
+

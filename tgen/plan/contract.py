@@ -1,0 +1,94 @@
+"""The kernel of a tiled contraction: strides, and the merging of batch axes into m where memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.dims import DimLike, product
+from ..ir.dtypes import DType
+from ..ir.expr import Expr, index, shift_axes
+from ..ir.ops.fused import TiledContraction
+from ..ir.types import TensorType, contiguous_strides
+from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable, rows_split
+from ..kernels.specs import ContractKernel
+from .types import Place
+
+
+def contract_kernel(
+    op: TiledContraction, types: Sequence[TensorType], places: Sequence[Place], results: Sequence[Place], dtypes: Sequence[DType]
+) -> ContractKernel:
+    """types, places: of the operands; results, dtypes: of the outputs. Expressions come out over axes (batch..., m, n)."""
+    strides = {k: p.strides for k, p in enumerate(places)}
+    axes = [index(k) for k in range(len(op.lead) + 1)]
+    epilogues = [flatten_loads(e, strides) for e in op.epilogues]
+    stores = [flat_offset(axes, p.strides) for p in results]
+    a, b = types[0], types[op.a_parts]
+    a_strides = places[0].strides
+    steps = b.shape[-6:]
+    panel_stride = product(steps[1:])
+    if b.rank == 6 and a.rank < len(op.lead) + 1 or b.rank == 6 and op.a_padded:
+        batch, rows, epilogues, stores = _flattened(op.lead, epilogues, stores)
+        a_strides = a_strides[-2:]
+        b_strides: tuple[DimLike, ...] = (panel_stride,)
+    else:
+        batch, rows = op.lead[:-1], op.lead[-1]
+        a_strides = _spread(a.shape, a_strides, batch)
+        b_batch = _spread((*b.shape[:-6], 1, 1), (*contiguous_strides(b.shape)[:-6], 0, 0), batch)[:-2]
+        b_strides = (*b_batch, panel_stride)
+    kernel = ContractKernel(
+        batch, rows, op.columns, op.depth, op.tile, op.block, op.packing.panel, op.products, op.a_parts, op.b_parts,
+        a_strides, b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
+    )  # fmt: skip
+    return _batch_merged(kernel)
+
+
+def _spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence[DimLike]) -> tuple[DimLike, ...]:
+    """Strides for (batch..., two more axes): 0 where the operand is broadcast over a batch axis."""
+    lead = [0 if d == 1 else s for d, s in zip(shape[:-2], strides[:-2])]
+    return (*([0] * (len(batch) - len(lead))), *lead, *strides[-2:])
+
+
+def _flattened(
+    lead: Sequence[DimLike], epilogues: list[Expr], stores: list[Expr]
+) -> tuple[tuple[DimLike, ...], DimLike, list[Expr], list[Expr]]:
+    """All lead axes as one m: by strides where every access allows it, else by division of the row number (once a row)."""
+    count = len(lead)
+    extents = list(lead)
+    while count > 1 and mergeable(0, 1, extents[1], epilogues, stores):
+        rename = {k: k - 1 for k in range(1, count + 1)}
+        epilogues = [merge(e, 0, rename) for e in epilogues]
+        stores = [merge_offset(s, 0, rename) for s in stores]
+        extents[:2] = [extents[0] * extents[1]]
+        count -= 1
+    if count > 1:
+        split = {**dict(enumerate(rows_split(index(0), extents))), count: index(1)}
+        epilogues = [shift_axes(e, split) for e in epilogues]
+        stores = [shift_axes(s, split) for s in stores]
+    return (), product(lead), epilogues, stores
+
+
+def _batch_merged(kernel: ContractKernel) -> ContractKernel:
+    """The last batch axis joins m when A, B and every access of the epilogue step through both as one."""
+    import dataclasses
+
+    while kernel.batch:
+        last = len(kernel.batch) - 1
+        a = kernel.a_strides
+        if kernel.batch[last] == 1:
+            one = True
+        else:
+            one = kernel.b_strides[last] == 0 and a[last] == a[last + 1] * kernel.rows
+            one = one and mergeable(last, last + 1, kernel.rows, kernel.epilogues, kernel.stores)
+        if not one:
+            break
+        rename = {k: k - 1 for k in range(last + 1, len(kernel.batch) + 2)}
+        kernel = dataclasses.replace(
+            kernel,
+            batch=kernel.batch[:last],
+            rows=kernel.batch[last] * kernel.rows,
+            a_strides=(*a[:last], *a[last + 1 :]),
+            b_strides=(*kernel.b_strides[:last], *kernel.b_strides[last + 1 :]),
+            epilogues=tuple(merge(e, last, rename) for e in kernel.epilogues),
+            stores=tuple(merge_offset(s, last, rename) for s in kernel.stores),
+        )
+    return kernel

@@ -1,0 +1,92 @@
+"""`Plan`: where every value lives and which kernels run in which order. It knows no operator any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir.dims import DimLike
+from ..ir.graph import Tensor
+from ..ir.types import TensorType, contiguous_strides
+from ..kernels.specs import ContractKernel, Kernel, LoopKernel
+
+
+@dataclass(frozen=True)
+class Place:
+    """A strided window of a buffer; offset and strides in elements of the value's dtype."""
+
+    buffer: int
+    offset: DimLike
+    strides: tuple[DimLike, ...]
+
+    def contiguous(self, shape: tuple[DimLike, ...]) -> bool:
+        wanted = contiguous_strides(shape)
+        return all(d == 1 or s == w for d, s, w in zip(shape, self.strides, wanted))
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """kind: input, output (number `index` of the call), weight (byte `offset` of the weights) or arena (byte `offset` of the arena)."""
+
+    kind: str
+    index: int = 0
+    offset: DimLike = 0
+    bytes: DimLike = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.index}" if self.kind in ("input", "output") else f"{self.kind}+{self.offset}"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A kernel's pointer: byte `offset` into a buffer."""
+
+    buffer: int
+    offset: DimLike
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel run over its operands (inputs, then outputs). All threads share it; the next step sees its results."""
+
+    kernel: int
+    operands: tuple[Operand, ...]
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """inputs, outputs: names and types in call order. arena: bytes of intermediate values; scratch: bytes a thread needs besides."""
+
+    name: str
+    inputs: tuple[tuple[str, TensorType], ...]
+    outputs: tuple[tuple[str, TensorType], ...]
+    symbols: tuple[str, ...]
+    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...]
+    steps: tuple[Step, ...]
+    weights: tuple[tuple[int, Tensor], ...]
+    weight_bytes: int
+    arena: DimLike
+    scratch: DimLike
+
+    def __str__(self) -> str:
+        lines = [f"plan {self.name}: {len(self.steps)} steps, {len(self.kernels)} kernels, {self.weight_bytes} bytes of weights"]
+        lines += [f"  arena {self.arena} bytes, scratch {self.scratch} bytes a thread"]
+        lines += [f"  kernel {k}: {describe(kernel)}" for k, kernel in enumerate(self.kernels)]
+        for number, step in enumerate(self.steps):
+            operands = ", ".join(f"{self.buffers[o.buffer]}" + (f"+{o.offset}" if o.offset != 0 else "") for o in step.operands)
+            lines.append(f"  step {number}: kernel {step.kernel} ({operands})  # {step.origin}")
+        return "\n".join(lines)
+
+
+def describe(kernel: Kernel) -> str:
+    """One line: form, extents, instruction or body."""
+    if isinstance(kernel, ContractKernel):
+        shape = "x".join(map(str, (*kernel.batch, kernel.rows, kernel.columns, kernel.depth)))
+        epilogue = "; ".join(map(str, kernel.epilogues))
+        return f"contract {shape} by {kernel.tile}, block {kernel.block[0]}x{kernel.block[1]}, {len(kernel.products)} products, epilogue {epilogue}"
+    assert isinstance(kernel, LoopKernel)
+    extents = ", ".join(f"i{k}<{e}" for k, e in enumerate(kernel.extents))
+    stages = "; ".join(f"s{k} = {s}" for k, s in enumerate(kernel.stages))
+    return f"loops [{extents}] rows {kernel.rows}, lanes along {kernel.vector}: {stages}"
+
