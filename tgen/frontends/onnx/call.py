@@ -1,0 +1,201 @@
+"""`Call`: one node of the model on its way into the graph; what the mapping functions work with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, NodeProto, TensorProto, defs
+
+from ...ir.dims import Dim, DimLike
+from ...ir.errors import InvalidModel, TgenError, Unsupported
+from ...ir.evaluate import run_node
+from ...ir.graph import Input, Node, Value
+from .problems import DataDependent
+from .registry import attribute_defaults, decode_attribute, generic, make_op, snake
+from .symbols import type_proto
+
+if TYPE_CHECKING:
+    from .content import ShapeBuilder
+    from .importer import Importer, Scope
+
+MAX_FOLDED = 1 << 24  # elements of a value that is computed while importing, because a shape needs it
+
+
+@dataclass(frozen=True)
+class Call:
+    """node: as in the model. operands: its inputs' values (None: absent). label: its name, with the calls around it."""
+
+    importer: Importer
+    node: NodeProto
+    domain: str
+    opset: int
+    given: Mapping[str, AttributeProto]
+    operands: tuple[Value | None, ...]
+    scope: Scope
+    name: str
+    schema: defs.OpSchema | None
+
+    @property
+    def build(self) -> ShapeBuilder:
+        return self.importer.build
+
+    @property
+    def op_type(self) -> str:
+        return self.node.op_type
+
+    @functools.cached_property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes by name as Python values: the node's, and ONNX's defaults for the others."""
+        defaults = attribute_defaults(self.op_type, self.domain, self.opset)
+        return {**defaults, **{name: decode_attribute(a) for name, a in self.given.items()}}
+
+    @property
+    def explicit(self) -> frozenset[str]:
+        """Names (in snake case) of the attributes that the node itself gives."""
+        return frozenset(map(snake, self.given))
+
+    def default(self, name: str) -> Any:
+        """ONNX's default of an attribute named in snake case."""
+        defaults = attribute_defaults(self.op_type, self.domain, self.opset)
+        return next((v for n, v in defaults.items() if snake(n) == name), None)
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        """An attribute of the node, else ONNX's default, else `default`."""
+        return self.attributes.get(name, default)
+
+    def required(self, name: str) -> Any:
+        """An attribute that must be there. Raises InvalidModel."""
+        if name not in self.attributes:
+            raise InvalidModel(f"{self.importer.what}: {self.op_type} {self.name!r} lacks attribute {name!r}")
+        return self.attributes[name]
+
+    def generic(self, *operands: Value | None) -> Any:
+        """The IR op of the same name over these operands, its fields from the attributes."""
+        return generic(self, *operands)
+
+    def make(self, cls: type, *operands: Value, **_: Any) -> Any:
+        """An IR op of another name over these operands, its fields from the attributes."""
+        return self.build.apply(make_op(cls, self), *operands)
+
+    def tensor(self, proto: TensorProto) -> Value:
+        """A constant from a tensor attribute."""
+        return self.importer.tensor(proto, f"{self.op_type} {self.name!r}")
+
+    def ints(self, value: Value) -> tuple[DimLike, ...]:
+        """The elements of an operand that holds extents, axes or positions, as int | Dim.
+
+        Raises DataDependent if they are known only at run time.
+        """
+        content = self.build.content(value)
+        if content is None:
+            content = self.array(value).astype(object)
+        return tuple(content.reshape(-1).tolist())
+
+    def plain_ints(self, value: Value, what: str) -> tuple[int, ...]:
+        """As `ints`, where symbols make no sense (axes). Raises Unsupported for a symbolic entry."""
+        found = self.ints(value)
+        if any(isinstance(d, Dim) for d in found):
+            raise Unsupported(f"symbolic {what}")
+        return found  # type: ignore[return-value]
+
+    def array(self, value: Value) -> np.ndarray:
+        """The elements of an operand that is constant. Raises DataDependent otherwise."""
+        inputs = feeding_inputs(value)
+        symbolic = any(isinstance(d, Dim) for d in value.type.shape)
+        if inputs or symbolic or value.type.elements > MAX_FOLDED:  # type: ignore[operator]
+            raise DataDependent("data-dependent shape", inputs)
+        return fold(value)
+
+    def check_signature(self, what: str) -> None:
+        """Raises InvalidModel if the number of inputs or an attribute is not what ONNX defines."""
+        if self.schema is None:
+            return
+        low, high, count = self.schema.min_input, self.schema.max_input, len(self.operands)
+        absent = [k for k, v in enumerate(self.operands[:low]) if v is None]
+        if not low <= count <= high or absent:
+            wanted = str(low) if low == high else f"{low} to {high}"
+            number = count - len(absent)
+            raise InvalidModel(f"{what}: {self.op_type} {self.name!r} has {number} inputs; opset {self.opset} wants {wanted}")
+        for name, attribute in self.given.items():
+            wanted = self.schema.attributes.get(name)
+            if wanted is None:
+                raise InvalidModel(f"{what}: {self.op_type} {self.name!r} has attribute {name!r}, which opset {self.opset} does not define")
+            if attribute.type != int(wanted.type.value):
+                kind = AttributeProto.AttributeType.Name(attribute.type).lower()
+                raise InvalidModel(f"{what}: {self.op_type} {self.name!r}: attribute {name!r} is {kind}, not {wanted.type.name.lower()}")
+
+    def diagnose(self, error: TgenError, what: str) -> TgenError:
+        """InvalidModel if ONNX's own type inference refuses the node too, else Unsupported: the limit is tgen's."""
+        text = str(error)
+        types = ", ".join(str(v.type) if v is not None else "-" for v in self.operands)
+        if self._mixed_types() or self._onnx_refuses():
+            named = text if self.name in text else f"{self.op_type} {self.name!r}: {text}"
+            return InvalidModel(f"{what}: {named} (inputs: {types})")
+        return Unsupported(text.removeprefix(f"{self.op_type} {self.name!r}: "))
+
+    def _mixed_types(self) -> bool:
+        """Whether operands that ONNX wants of one type, or of certain types, are not."""
+        if self.schema is None:
+            return False
+        bound: dict[str, str] = {}
+        for k, value in enumerate(self.operands):
+            formal = self.schema.inputs[min(k, len(self.schema.inputs) - 1)]
+            if value is None:
+                continue
+            text = _type_text(value)
+            if formal.types and text not in formal.types:
+                return True
+            if formal.is_homogeneous and bound.setdefault(formal.type_str, text) != text:
+                return True
+        return False
+
+    def _onnx_refuses(self) -> bool:
+        if self.schema is None:
+            return False
+        types = {n: type_proto(v.type) for n, v in zip(self.node.input, self.operands) if v is not None}
+        arrays = ((n, v.constant) for n, v in zip(self.node.input, self.operands) if v is not None)
+        data = {n: onnx.numpy_helper.from_array(a) for n, a in arrays if a is not None and a.size <= 1024}
+        try:
+            onnx.shape_inference.infer_node_outputs(self.schema, self.node, types, data)
+        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            return True
+        return False
+
+
+def _type_text(value: Value) -> str:
+    code = type_proto(value.type).tensor_type.elem_type
+    return f"tensor({onnx.TensorProto.DataType.Name(code).lower()})"
+
+
+def feeding_inputs(value: Value) -> tuple[str, ...]:
+    """Labels of the graph inputs that a value depends on."""
+    found: dict[str, None] = {}
+    seen, stack = set(), [value.node]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node.op, Input):
+            found[node.op.label] = None
+        stack.extend(v.node for v in node.inputs)
+    return tuple(found)
+
+
+def fold(value: Value) -> np.ndarray:
+    """The array of a value that depends on no input, by the ops' references."""
+    results: dict[Node, list[np.ndarray]] = {}
+    stack = [value.node]
+    while stack:
+        node = stack[-1]
+        waiting = [v.node for v in node.inputs if v.node not in results]
+        if node in results or waiting:
+            stack.extend(waiting) if waiting else stack.pop()
+            continue
+        results[node] = run_node(node, [results[v.node][v.index] for v in node.inputs], {})
+    return results[value.node][value.index]

@@ -1,0 +1,253 @@
+"""Shape arithmetic that disappears: small integer values are followed as arrays of int | Dim while the graph is built.
+
+Exporters compute shapes with ops: `Concat(Gather(Shape(x), 0), [12, 32])`. `ShapeBuilder` knows the *content* of such values, so
+Reshape, Expand, Slice … get symbolic dimensions, and the arithmetic itself leaves no nodes. It is keyed by the ops of the IR, so
+the versions of ONNX's operators don't matter here. What cannot be decided for every value of the symbols has no content, and is
+computed as data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...ir import dims
+from ...ir.builder import Builder
+from ...ir.dims import Dim, DimLike
+from ...ir.dtypes import BOOL, I64, DType
+from ...ir.errors import Unsupported
+from ...ir.graph import Constant, Input, Value
+from ...ir.op import OPS, Op
+
+MAX_CONTENT = 4096  # elements; a longer integer tensor is data, not a shape
+Content = np.ndarray  # dtype object: int | Dim | bool
+
+
+class ShapeBuilder(Builder):
+    """A Builder that follows the content of small integer values and replaces what it knows by constants."""
+
+    def __init__(self, name: str = "model") -> None:
+        super().__init__(name)
+        self._contents: dict[Value, Content] = {}
+
+    def content(self, value: Value) -> Content | None:
+        """The elements of a small integer or bool value as an object array of int | Dim | bool; None where not known."""
+        known = self._contents.get(value)
+        if known is None and isinstance(value.op, Constant) and countable(value.type.dtype):
+            array = value.op.value.array
+            if array.size <= MAX_CONTENT:
+                known = self._contents[value] = array.astype(object)
+        return known
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if not name.startswith("_") and name not in OPS:
+            raise Unsupported(f"needs {name}, which is not implemented")
+        return super().__getattr__(name)
+
+    def apply(self, op: Op, *operands: Value) -> Any:
+        made = super().apply(op, *operands)
+        values = made if isinstance(made, tuple) else (made,)
+        contents = self._follow(op, operands, values)
+        if contents is None:
+            return made
+        known = tuple(self.from_content(c, v.type.dtype) for c, v in zip(contents, values))
+        return known if isinstance(made, tuple) else known[0]
+
+    def from_content(self, content: Content, dtype: DType) -> Value:
+        """The value that holds this content: a constant, or one made of the symbols at run time."""
+        flat = content.reshape(-1).tolist()
+        if all(not isinstance(x, Dim) for x in flat):
+            return self.constant(np.array(flat, dtype.numpy).reshape(content.shape))
+        value = super().apply(OPS["dims_value"](dims=tuple(flat)))
+        if content.ndim != 1:
+            value = super().apply(OPS["reshape"](shape=content.shape), value)
+        if dtype is not I64:
+            value = super().apply(OPS["cast"](to=dtype), value)
+        self._contents[value] = content
+        return value
+
+    def _follow(self, op: Op, operands: tuple[Value, ...], results: tuple[Value, ...]) -> list[Content] | None:
+        """Contents of the results of an op, if known and small."""
+        if isinstance(op, (Constant, Input)) or not all(countable(v.type.dtype) for v in results):
+            return None
+        if not all(isinstance(d, int) for v in results for d in v.type.shape):
+            return None
+        if sum(int(v.type.elements) for v in results) > MAX_CONTENT:  # type: ignore[arg-type]
+            return None
+        rule = RULES.get(op.name)
+        contents = [self.content(v) for v in operands] if rule else []
+        if rule is None or any(c is None for c in contents):
+            return None
+        found = rule(op, *contents)
+        if found is None:
+            return None
+        arrays = [np.asarray(c, object) for c in (found if isinstance(found, (tuple, list)) else (found,))]
+        fits = all(_fits(c, v) for c, v in zip(arrays, results))
+        return [c.reshape(v.type.shape) for c, v in zip(arrays, results)] if fits else None
+
+
+def countable(dtype: DType) -> bool:
+    """Whether values of this type can have a content."""
+    return dtype.is_integer or dtype is BOOL
+
+
+def _fits(content: Content, result: Value) -> bool:
+    dtype = result.type.dtype
+    if content.size != result.type.elements:
+        return False
+    if dtype is BOOL:
+        return all(isinstance(x, (bool, np.bool_)) for x in content.flat)
+    low = -(1 << (dtype.bits - 1)) if dtype.kind == "int" else 0
+    high = (1 << (dtype.bits - (dtype.kind == "int"))) - 1
+    return all(isinstance(x, Dim) or low <= x <= high for x in content.flat)
+
+
+def nonnegative(x: DimLike) -> bool:
+    """Whether x >= 0 for all values (>= 0) of its symbols, as far as the signs of its terms show."""
+    if not isinstance(x, Dim):
+        return x >= 0
+    return all(c >= 0 and all(_atom_nonnegative(a) for a in monomial) for monomial, c in x.terms)
+
+
+def _atom_nonnegative(atom: dims.Atom) -> bool:
+    if isinstance(atom, str):
+        return True
+    if atom.fn == "max":
+        return nonnegative(atom.a) or nonnegative(atom.b)
+    if atom.fn == "mod":
+        return nonnegative(atom.b)
+    return nonnegative(atom.a) and nonnegative(atom.b)
+
+
+def sign(x: DimLike) -> int | None:
+    """-1, 0, 1 if x has that sign for all values of its symbols; None if that is not known."""
+    if not isinstance(x, Dim):
+        return (x > 0) - (x < 0)
+    if nonnegative(x - 1):
+        return 1
+    return -1 if nonnegative(-1 - x) else None
+
+
+class _Undecided(Exception):
+    """The content depends on the values of the symbols in a way a Dim cannot say."""
+
+
+def _elementwise(function: Callable[..., Any]) -> Callable[..., Content | None]:
+    """A rule from a function of single elements; operands broadcast."""
+
+    def rule(_: Op, *contents: Content) -> Content | None:
+        grids = np.broadcast_arrays(*contents)
+        out = np.empty(grids[0].shape, object)
+        try:
+            out.reshape(-1)[:] = [function(*xs) for xs in zip(*(g.reshape(-1).tolist() for g in grids))]
+        except (_Undecided, ZeroDivisionError):
+            return None
+        return out
+
+    return rule
+
+
+def _compare(holds: Callable[[int], bool]) -> Callable[..., Content | None]:
+    def decide(a: DimLike, b: DimLike) -> bool:
+        found = sign(a - b) if a is not b else 0
+        if found is None:
+            raise _Undecided
+        return holds(found)
+
+    return _elementwise(decide)
+
+
+def _equal(a: DimLike, b: DimLike) -> bool:
+    found = sign(a - b)
+    if found is None:
+        raise _Undecided
+    return found == 0
+
+
+def _divide(a: DimLike, b: DimLike) -> DimLike:
+    """a / b towards zero: max(a, 0) // b - max(-a, 0) // b, for b > 0."""
+    if not isinstance(a, Dim) and not isinstance(b, Dim):
+        return (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1)
+    if sign(b) != 1:
+        raise _Undecided
+    return a // b if nonnegative(a) else dims.dim_max(a, 0) // b - dims.dim_max(-1 * a, 0) // b
+
+
+def _modulo(a: DimLike, b: DimLike) -> DimLike:
+    if isinstance(b, Dim) and sign(b) != 1:
+        raise _Undecided
+    return a % b
+
+
+def _absolute(a: DimLike) -> DimLike:
+    return a if nonnegative(a) else dims.dim_max(a, -1 * a)
+
+
+def _sign_of(a: DimLike) -> int:
+    found = sign(a)
+    if found is None:
+        raise _Undecided
+    return found
+
+
+def _moved(op: Op, *contents: Content) -> Any:
+    """Ops that only move elements: their own reference, over objects."""
+    return op.reference(*contents)
+
+
+def _reduce(function: Callable[[Any, Any], Any], start: Any) -> Callable[..., Content]:
+    def rule(op: Any, content: Content) -> Content:
+        axes = tuple(range(content.ndim)) if op.axes is None else tuple(a % content.ndim for a in op.axes)
+        kept = [k for k in range(content.ndim) if k not in axes]
+        rows = content.transpose(*kept, *axes).reshape(*(content.shape[k] for k in kept), -1)
+        out = np.empty(rows.shape[:-1], object)
+        for at in np.ndindex(out.shape):
+            total = start
+            for x in rows[at].tolist():
+                total = x if total is None else function(total, x)
+            out[at] = total
+        return out
+
+    return rule
+
+
+def _cast(op: Any, content: Content) -> Content | None:
+    if op.to is BOOL:
+        return _elementwise(lambda a: not _equal(a, 0))(op, content)
+    if content.size and isinstance(content.flat[0], (bool, np.bool_)):
+        return _elementwise(int)(op, content)
+    return content
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "dims_value": lambda op: np.array(op.dims, object),
+    "cast": _cast,
+    "add": _elementwise(lambda a, b: a + b),
+    "sub": _elementwise(lambda a, b: a - b),
+    "mul": _elementwise(lambda a, b: a * b),
+    "div": _elementwise(_divide),
+    "mod": _elementwise(_modulo),
+    "neg": _elementwise(lambda a: a * -1),
+    "abs": _elementwise(_absolute),
+    "sign": _elementwise(_sign_of),
+    "max": _elementwise(dims.dim_max),
+    "min": _elementwise(dims.dim_min),
+    "equal": _elementwise(_equal),
+    "less": _compare(lambda s: s < 0),
+    "less_or_equal": _compare(lambda s: s <= 0),
+    "greater": _compare(lambda s: s > 0),
+    "greater_or_equal": _compare(lambda s: s >= 0),
+    "and": _elementwise(lambda a, b: a and b),
+    "or": _elementwise(lambda a, b: a or b),
+    "xor": _elementwise(lambda a, b: a != b),
+    "not": _elementwise(lambda a: not a),
+    "where": _elementwise(lambda c, a, b: a if c else b),
+    "reduce_sum": _reduce(lambda a, b: a + b, 0),
+    "reduce_prod": _reduce(lambda a, b: a * b, 1),
+    "reduce_max": _reduce(dims.dim_max, None),
+    "reduce_min": _reduce(dims.dim_min, None),
+}
+for _name in ("concat", "gather", "slice", "split", "reshape", "transpose", "squeeze", "unsqueeze", "expand", "tile", "flatten"):
+    RULES[_name] = _moved

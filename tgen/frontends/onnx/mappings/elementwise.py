@@ -1,0 +1,137 @@
+"""Elementwise operators that are not the IR's as they stand: variadic ones, mixed types, attributes that became inputs."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from ....ir.dtypes import I32, DType
+from ....ir.errors import Unsupported
+from ....ir.graph import Value
+from ....ir.op import normalise_axis
+from ..call import Call
+from ..registry import dtype_attribute, onnx_op
+
+
+@onnx_op("Identity")
+def identity(call: Call, x: Value) -> Value:
+    return x
+
+
+@onnx_op("Max", "Min")
+def extremum(call: Call, *xs: Value) -> Value:
+    return functools.reduce(getattr(call.build, call.op_type.lower()), xs)
+
+
+@onnx_op("Sum")
+def total(call: Call, *xs: Value) -> Value:
+    return functools.reduce(call.build.add, xs)
+
+
+@onnx_op("Mean")
+def mean(call: Call, *xs: Value) -> Value:
+    return xs[0] if len(xs) == 1 else call.build.div(functools.reduce(call.build.add, xs), float(len(xs)))
+
+
+@onnx_op("Clip", since=6)
+def clip_attributes(call: Call, x: Value) -> Value:
+    """The limits are attributes; by default the largest finite values."""
+    limits = (call.build.constant(call.attr(name), x.type.dtype) for name in ("min", "max"))
+    return call.build.clip(x, *limits)
+
+
+@onnx_op("Clip", since=11)
+def clip(call: Call, x: Value, low: Value | None = None, high: Value | None = None) -> Value:
+    """The limits are optional scalars; low > high gives high."""
+    b = call.build
+    x = b.max(x, low) if low is not None else x
+    return b.min(x, high) if high is not None else x
+
+
+_BINARY = ("Add", "Sub", "Mul", "Div", "And", "Or", "Xor", "Equal", "Greater", "Less")
+
+
+@onnx_op(*_BINARY, "Pow", since=6)
+def binary_with_axis(call: Call, a: Value, b: Value) -> Value:
+    """Before opset 7 the second operand broadcasts only if asked, its first axis at `axis` of the first operand."""
+    if call.attr("broadcast", 0) and "axis" in call.explicit:
+        trailing = a.type.rank - normalise_axis(call.attr("axis"), a.type.rank, call.op_type.lower()) - b.type.rank
+        b = call.build.reshape(b, shape=(*b.type.shape, *[1] * max(0, trailing)))
+    return getattr(call.build, call.op_type.lower())(a, b)
+
+
+@onnx_op(*_BINARY, since=7)
+def binary(call: Call, a: Value, b: Value) -> Value:
+    return getattr(call.build, call.op_type.lower())(a, b)
+
+
+@onnx_op("Pow", since=7)
+def power(call: Call, x: Value, exponent: Value) -> Value:
+    """x ^ exponent in the type of x; an exponent of another type is converted, x of integers to a float exponent by way of float."""
+    b, dtype = call.build, x.type.dtype
+    if exponent.type.dtype is dtype:
+        return b.pow(x, exponent)
+    if dtype.is_float or exponent.type.dtype.is_integer:
+        return b.pow(x, b.cast(exponent, to=dtype))
+    return b.cast(b.pow(b.cast(x, to=exponent.type.dtype), exponent), to=dtype)
+
+
+@onnx_op("Cast")
+def cast(call: Call, x: Value) -> Value:
+    return convert(call, x, dtype_attribute(call.required("to"), call))
+
+
+@onnx_op("CastLike")
+def cast_like(call: Call, x: Value, like: Value) -> Value:
+    return convert(call, x, like.type.dtype)
+
+
+def convert(call: Call, x: Value, to: DType) -> Value:
+    """x as `to`: float8 saturates unless the node says otherwise, 4-bit integers wrap. Raises Unsupported for strings."""
+    b, dtype = call.build, x.type.dtype
+    if dtype is to:
+        return x
+    if "string" in (dtype.kind, to.kind):
+        raise Unsupported(f"conversion from {dtype} to {to}")
+    if call.attr("round_mode", "up") not in ("up", "nearest"):
+        raise Unsupported(f"round_mode {call.attr('round_mode')!r}")
+    if to.is_integer and to.bits < 8 and dtype.is_float:
+        x = b.cast(x, to=I32)
+    return b.cast(saturated(call, x, to), to=to)
+
+
+def saturated(call: Call, x: Value, to: DType) -> Value:
+    """x within the finite range of a float8 type (NaN stays NaN); x itself for other types or saturate = 0."""
+    if not (to.is_float and to.bits == 8 and x.type.dtype.is_float and call.attr("saturate", 1)):
+        return x
+    import ml_dtypes
+
+    top = float(ml_dtypes.finfo(to.numpy).max)
+    return call.build.min(call.build.max(x, -top), top)
+
+
+@onnx_op("Dropout")
+def dropout(call: Call, x: Value, ratio: Value | None = None, training: Value | None = None) -> tuple[Value, Value]:
+    """Outside training: x, and a mask of ones."""
+    if training is not None and bool(call.array(training)) and (ratio is None or float(call.array(ratio)) != 0.0):
+        raise Unsupported("training mode")
+    mask = np.ones((), np.bool_) if call.opset >= 10 else np.ones((), x.type.dtype.numpy)
+    return x, call.build.expand(call.build.constant(mask), shape=x.type.shape)
+
+
+@onnx_op("IsInf")
+def is_inf(call: Call, x: Value) -> Value:
+    b, either = call.build, x
+    if call.attr("detect_negative") and call.attr("detect_positive"):
+        either = b.abs(x)
+    elif call.attr("detect_negative"):
+        either = b.neg(x)
+    elif not call.attr("detect_positive"):
+        return b.expand(b.constant(False), shape=x.type.shape)
+    return b.equal(either, float("inf"))
+
+
+@onnx_op("BitShift")
+def bit_shift(call: Call, x: Value, count: Value) -> Value:
+    return call.build.bit_shift(x, count, left=call.required("direction") == "LEFT")

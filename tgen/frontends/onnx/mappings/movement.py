@@ -1,0 +1,164 @@
+"""Data movement whose positions were attributes and became inputs, or that is made of simpler movement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ....ir import dims
+from ....ir.dims import Dim, DimLike
+from ....ir.errors import InvalidModel, Unsupported
+from ....ir.graph import Value
+from ....ir.op import normalise_axis
+from ..call import Call
+from ..registry import onnx_op
+
+
+@onnx_op("Transpose")
+def transpose(call: Call, x: Value) -> Value:
+    perm = call.attributes.get("perm", list(range(x.type.rank))[::-1])
+    return call.build.transpose(x, perm=tuple(perm))
+
+
+@onnx_op("Slice", since=1)
+def slice_attributes(call: Call, x: Value) -> Value:
+    starts, ends = tuple(call.required("starts")), tuple(call.required("ends"))
+    axes = tuple(call.attributes.get("axes", range(len(starts))))
+    return _slice(call, x, axes, starts, ends, (1,) * len(starts))
+
+
+@onnx_op("Slice", since=10)
+def slice_(call: Call, x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None) -> Value:
+    first, last = call.ints(starts), call.ints(ends)
+    along = call.plain_ints(axes, "axes") if axes is not None else tuple(range(len(first)))
+    step = call.plain_ints(steps, "steps") if steps is not None else (1,) * len(first)
+    return _slice(call, x, along, first, last, step)
+
+
+def _slice(
+    call: Call, x: Value, axes: tuple[int, ...], starts: tuple[DimLike, ...], ends: tuple[DimLike, ...], steps: tuple[int, ...]
+) -> Value:
+    if not len(axes) == len(starts) == len(ends) == len(steps):
+        raise InvalidModel(f"{call.importer.what}: Slice {call.name!r} has {len(axes)} axes, {len(starts)} starts, {len(ends)} ends")
+    along = tuple(normalise_axis(a, x.type.rank, "slice") for a in axes)
+    if len(set(along)) != len(along) or 0 in steps:
+        raise InvalidModel(f"{call.importer.what}: Slice {call.name!r}: axes {list(axes)} with steps {list(steps)}")
+    from ....ir.ops.movement import resolve_slice
+
+    parts = [resolve_slice(x.type.shape[a], s, e, step) for a, s, e, step in zip(along, starts, ends, steps)]
+    return call.build.slice(x, axes=along, starts=tuple(p[0] for p in parts), sizes=tuple(p[1] for p in parts), steps=steps)
+
+
+@onnx_op("Split", since=1)
+def split_attribute(call: Call, x: Value) -> Any:
+    sizes = call.attributes.get("split")
+    return _split(call, x, tuple(sizes) if sizes else None, len(call.node.output), True)
+
+
+@onnx_op("Split", since=13)
+def split(call: Call, x: Value, sizes: Value | None = None) -> Any:
+    """Equal parts if no sizes are given; from opset 18 on the last may be smaller."""
+    parts = call.attributes.get("num_outputs", len(call.node.output))
+    return _split(call, x, call.ints(sizes) if sizes is not None else None, parts, call.opset < 18)
+
+
+def _split(call: Call, x: Value, sizes: tuple[DimLike, ...] | None, parts: int, equal: bool) -> Any:
+    axis = normalise_axis(call.attr("axis", 0), x.type.rank, "split")
+    whole = x.type.shape[axis]
+    if sizes is None:
+        part = dims.ceildiv(whole, parts)
+        sizes = (*[part] * (parts - 1), whole - part * (parts - 1))
+        if equal and sizes[-1] != part or isinstance(sizes[-1], int) and sizes[-1] < 0:
+            raise InvalidModel(f"{call.importer.what}: Split {call.name!r}: {parts} parts of {whole} are not equal")
+    found = call.build.split(x, axis=axis, sizes=sizes)
+    return found
+
+
+@onnx_op("Pad", since=2)
+def pad_attributes(call: Call, x: Value) -> Value:
+    return _pad(call, x, tuple(call.required("pads")), call.build.constant(call.attr("value", 0.0), x.type.dtype), tuple(range(x.type.rank)))
+
+
+@onnx_op("Pad", since=11)
+def pad(call: Call, x: Value, pads: Value, fill: Value | None = None, axes: Value | None = None) -> Value:
+    value = call.build.reshape(fill, shape=()) if fill is not None else _zero(call, x)
+    along = call.plain_ints(axes, "axes") if axes is not None else tuple(range(x.type.rank))
+    return _pad(call, x, call.ints(pads), value, along)
+
+
+def _zero(call: Call, x: Value) -> Value:
+    return call.build.constant(np.zeros((), x.type.dtype.numpy))
+
+
+def _pad(call: Call, x: Value, pads: tuple[DimLike, ...], fill: Value, axes: tuple[int, ...]) -> Value:
+    """Negative pads cut: a slice, then a pad."""
+    if len(pads) != 2 * len(axes):
+        raise InvalidModel(f"{call.importer.what}: Pad {call.name!r} has {len(pads)} pads for {len(axes)} axes")
+    if any(isinstance(p, Dim) for p in pads) and call.attr("mode") != "constant":
+        raise Unsupported(f"symbolic pads in mode {call.attr('mode')!r}")
+    rank = x.type.rank
+    before: list[DimLike] = [0] * rank
+    after: list[DimLike] = [0] * rank
+    for k, axis in enumerate(axes):
+        at = normalise_axis(axis, rank, "pad")
+        before[at], after[at] = pads[k], pads[k + len(axes)]
+    x = _cut(call, x, before, after)
+    add = [tuple(p if isinstance(p, Dim) else max(p, 0) for p in side) for side in (before, after)]
+    return call.build.pad(x, fill, before=add[0], after=add[1], mode=call.attr("mode"))
+
+
+def _cut(call: Call, x: Value, before: list[DimLike], after: list[DimLike]) -> Value:
+    """x without what negative pads take away."""
+    starts = [max(0, -p) if isinstance(p, int) else 0 for p in before]
+    taken = [s + (max(0, -p) if isinstance(p, int) else 0) for s, p in zip(starts, after)]
+    if not any(taken):
+        return x
+    sizes = tuple(d - t for d, t in zip(x.type.shape, taken))
+    return call.build.slice(x, axes=tuple(range(x.type.rank)), starts=tuple(starts), sizes=sizes, steps=(1,) * x.type.rank)
+
+
+@onnx_op("Tile")
+def tile(call: Call, x: Value, repeats: Value) -> Value:
+    return call.build.tile(x, repeats=call.ints(repeats))
+
+
+@onnx_op("OneHot")
+def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Value:
+    (count,) = call.ints(depth)
+    return call.build.one_hot(indices, values, depth=count, axis=call.attr("axis"))
+
+
+@onnx_op("Trilu")
+def trilu(call: Call, x: Value, k: Value | None = None) -> Value:
+    (diagonal,) = call.ints(k) if k is not None else (0,)
+    return call.build.trilu(x, k=diagonal, upper=bool(call.attr("upper")))
+
+
+@onnx_op("DepthToSpace")
+def depth_to_space(call: Call, x: Value) -> Value:
+    """[n, c·b², h, w] → [n, c, h·b, w·b]; the blocks are the outer (DCR) or inner (CRD) part of the channels."""
+    b, block = call.build, call.required("blocksize")
+    n, c, h, w = _image(call, x)
+    depth = dims.floordiv(c, block * block)
+    dcr = call.attr("mode", "DCR") == "DCR"
+    split = (n, block, block, depth, h, w) if dcr else (n, depth, block, block, h, w)
+    perm = (0, 3, 4, 1, 5, 2) if dcr else (0, 1, 4, 2, 5, 3)
+    return b.reshape(b.transpose(b.reshape(x, shape=split), perm=perm), shape=(n, depth, h * block, w * block))
+
+
+@onnx_op("SpaceToDepth")
+def space_to_depth(call: Call, x: Value) -> Value:
+    """[n, c, h·b, w·b] → [n, c·b², h, w]; the blocks become the outer (DCR) or inner (CRD) part of the channels."""
+    b, block = call.build, call.required("blocksize")
+    n, c, h, w = _image(call, x)
+    rows, columns = dims.floordiv(h, block), dims.floordiv(w, block)
+    perm = (0, 3, 5, 1, 2, 4) if call.attr("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    split = b.reshape(x, shape=(n, c, rows, block, columns, block))
+    return b.reshape(b.transpose(split, perm=perm), shape=(n, c * block * block, rows, columns))
+
+
+def _image(call: Call, x: Value) -> tuple[DimLike, ...]:
+    if x.type.rank != 4:
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type}: wanted [n, c, h, w]")
+    return x.type.shape

@@ -1,0 +1,62 @@
+"""Everything a model needs and tgen lacks, collected and told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ...ir.errors import Unsupported
+
+_NAMES_SHOWN = 5
+
+
+class DataDependent(Unsupported):
+    """A shape depends on the contents of a tensor. inputs: the graph inputs whose values would settle it (`load(values=...)`)."""
+
+    def __init__(self, message: str, inputs: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.inputs = tuple(dict.fromkeys(inputs))
+
+
+@dataclass
+class Problems:
+    """Nodes by (operator, domain, opset, reason), in order of appearance."""
+
+    nodes: dict[tuple[str, str, int, str], list[str]] = field(default_factory=dict)
+    inputs: dict[str, None] = field(default_factory=dict)
+    settled: bool = True  # whether fixing `inputs` would solve all of it
+
+    def add(self, op_type: str, domain: str, opset: int, reason: str, name: str, inputs: Iterable[str] = ()) -> None:
+        """Notes that a node cannot be imported. inputs: graph inputs whose values would help."""
+        self.nodes.setdefault((op_type, domain, opset, reason), []).append(name)
+        self.inputs.update(dict.fromkeys(inputs))
+        self.settled = self.settled and bool(inputs)
+
+    def __bool__(self) -> bool:
+        return bool(self.nodes)
+
+    def lines(self) -> list[str]:
+        """One line for each kind of problem."""
+        return [
+            f"{op_type} ({domain or 'ai.onnx'} {opset}) ×{len(names)}: {reason}{_listed(names)}"
+            for (op_type, domain, opset, reason), names in self.nodes.items()
+        ]
+
+    def raise_all(self, what: str) -> None:
+        """Raises Unsupported (DataDependent, if values of inputs would settle all) that lists everything; returns if there is nothing."""
+        if not self.nodes:
+            return
+        count = len(self.nodes)
+        text = f"{what}: {count} thing{'s' * (count > 1)} tgen does not support:\n" + "\n".join(f"  {line}" for line in self.lines())
+        if self.settled:
+            hint = ", ".join(f"{name!r}: ..." for name in self.inputs)
+            raise DataDependent(f"{text}\n  fix the values of these inputs: load(..., values={{{hint}}})", self.inputs)
+        raise Unsupported(text)
+
+
+def _listed(names: list[str]) -> str:
+    shown = [n for n in dict.fromkeys(names) if n]
+    if not shown:
+        return ""
+    more = f", … {len(shown) - _NAMES_SHOWN} more" if len(shown) > _NAMES_SHOWN else ""
+    return f" — {', '.join(shown[:_NAMES_SHOWN])}{more}"

@@ -1,0 +1,105 @@
+"""What must hold of a model before it is imported: versions, one definition a name, no cycle."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterable, Iterator
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+from ...ir.errors import InvalidModel, Unsupported
+
+OLDEST_OPSET = 6
+
+
+def normal_domain(domain: str) -> str:
+    """ONNX's own operators live in "" and, by another name, in "ai.onnx"."""
+    return "" if domain == "ai.onnx" else domain
+
+
+def opsets(imports: Iterable[onnx.OperatorSetIdProto], what: str) -> dict[str, int]:
+    """Version by domain. Raises InvalidModel for a domain twice, Unsupported for a version of ONNX's operators not known here."""
+    versions: dict[str, int] = {}
+    for entry in imports:
+        domain = normal_domain(entry.domain)
+        if versions.setdefault(domain, entry.version) != entry.version:
+            raise InvalidModel(f"{what} imports operator set {domain or 'ai.onnx'!r} in versions {versions[domain]} and {entry.version}")
+    newest = onnx.defs.onnx_opset_version()
+    version = versions.get("")
+    if version is not None and not OLDEST_OPSET <= version <= newest:
+        raise Unsupported(f"{what} uses opset {version}; known: {OLDEST_OPSET} to {newest} (onnx {onnx.__version__})")
+    return versions
+
+
+def check_model(model: ModelProto, what: str) -> dict[str, int]:
+    """The operator set versions of a model that holds a graph. Raises InvalidModel, Unsupported."""
+    if not model.HasField("graph") or not (model.graph.node or model.graph.output):
+        raise InvalidModel(f"{what}: truncated, or not an ONNX model: it holds no graph")
+    if not model.opset_import:
+        raise InvalidModel(f"{what}: truncated, or not an ONNX model: it names no operator set")
+    if not model.graph.output:
+        raise InvalidModel(f"{what}: the graph has no outputs")
+    return opsets(model.opset_import, what)
+
+
+def ordered(nodes: Iterable[NodeProto], given: Iterable[str], outer: frozenset[str], what: str) -> list[NodeProto]:
+    """The nodes, producers first.
+
+    given: names that are there before (inputs, initialisers); outer: names of enclosing graphs. Raises InvalidModel for a name
+    that is defined twice or never, and for a cycle, naming its nodes.
+    """
+    listed = list(nodes)
+    maker: dict[str, int] = {}
+    known = set(given)
+    for at, node in enumerate(listed):
+        for name in filter(None, node.output):
+            if name in maker or name in known:
+                raise InvalidModel(f"{what}: {describe(node)} defines {name!r}, which is already defined{_by(listed, maker.get(name))}")
+            maker[name] = at
+    needs: dict[int, list[int]] = {}
+    for at, node in enumerate(listed):
+        for name in reads(node):
+            if name not in maker and name not in known and name not in outer:
+                raise InvalidModel(f"{what}: {describe(node)} reads {name!r}, which nothing defines")
+        needs[at] = [maker[name] for name in reads(node) if name in maker]
+    if all(before < at for at, befores in needs.items() for before in befores):
+        return listed
+    try:
+        return [listed[at] for at in graphlib.TopologicalSorter(needs).static_order()]
+    except graphlib.CycleError as error:
+        loop = " → ".join(describe(listed[at]) for at in reversed(error.args[1]))
+        raise InvalidModel(f"{what}: the graph is cyclic: {loop}") from error
+
+
+def reads(node: NodeProto) -> Iterator[str]:
+    """Names a node reads, those its subgraphs take from outside included."""
+    yield from filter(None, node.input)
+    for graph in subgraphs(node):
+        inside = {*names(graph.input), *names(graph.initializer), *(name for n in graph.node for name in n.output)}
+        for inner in graph.node:
+            yield from (name for name in reads(inner) if name not in inside)
+        yield from (name for name in names(graph.output) if name not in inside)
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The graphs among the attributes of a node."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def names(items: Iterable[onnx.ValueInfoProto | onnx.TensorProto]) -> list[str]:
+    """Names of value infos or tensors."""
+    return [item.name for item in items]
+
+
+def describe(node: NodeProto) -> str:
+    """A node as messages call it: its operator and its name, or else its first output."""
+    name = node.name or next(filter(None, node.output), "")
+    return f"{node.op_type} {name!r}" if name else node.op_type
+
+
+def _by(listed: list[NodeProto], at: int | None) -> str:
+    return f" by {describe(listed[at])}" if at is not None else " as an input or initialiser"
