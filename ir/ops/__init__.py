@@ -1,5 +1,7 @@
 """The operators, a file a family. Importing this package fills the registry `tgen.ir.op.OPS`."""
 
-from . import composite, contraction, elementwise, fused, movement, reduction
+import importlib
+import pkgutil
 
-__all__ = ["composite", "contraction", "elementwise", "fused", "movement", "reduction"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
