@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from onnx import AttributeProto, defs, helper
 
+from ...ir import ops as _ops  # noqa: F401  (fills OPS)
 from ...ir.dtypes import DType
 from ...ir.errors import InvalidModel, Unsupported
 from ...ir.graph import Value

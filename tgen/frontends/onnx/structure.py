@@ -6,7 +6,7 @@ import graphlib
 from collections.abc import Iterable, Iterator
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto
 
 from ...ir.errors import InvalidModel, Unsupported
 
@@ -36,11 +36,37 @@ def check_model(model: ModelProto, what: str) -> dict[str, int]:
     """The operator set versions of a model that holds a graph. Raises InvalidModel, Unsupported."""
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise InvalidModel(f"{what}: truncated, or not an ONNX model: it holds no graph")
+    if any(not isinstance(entry.domain, str) for entry in model.opset_import):
+        raise InvalidModel(f"{what}: corrupt: the name of an operator set is not text")
     if not model.opset_import:
         raise InvalidModel(f"{what}: truncated, or not an ONNX model: it names no operator set")
     if not model.graph.output:
         raise InvalidModel(f"{what}: the graph has no outputs")
+    for part in (model.graph, *model.functions):
+        for text in _texts(part):
+            if not isinstance(text, str):  # what protobuf gives for text that is not UTF-8
+                raise InvalidModel(f"{what}: corrupt: a name is not text: {bytes(text)[:40]!r}")
     return opsets(model.opset_import, what)
+
+
+def _texts(part: GraphProto | FunctionProto) -> Iterator[object]:
+    """All names in a graph or function."""
+    yield part.name
+    if isinstance(part, GraphProto):
+        for info in (*part.input, *part.output):
+            yield info.name
+            yield from (d.dim_param for d in info.type.tensor_type.shape.dim if d.HasField("dim_param"))
+        for tensor in part.initializer:
+            yield tensor.name
+            yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    else:
+        yield from (*part.input, *part.output, *part.attribute, part.domain, part.overload)
+    for node in part.node:
+        yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name, attribute.t.name)
+        for graph in subgraphs(node):
+            yield from _texts(graph)
 
 
 def ordered(nodes: Iterable[NodeProto], given: Iterable[str], outer: frozenset[str], what: str) -> list[NodeProto]:

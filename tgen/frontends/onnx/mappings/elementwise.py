@@ -45,6 +45,8 @@ def clip_attributes(call: Call, x: Value) -> Value:
 def clip(call: Call, x: Value, low: Value | None = None, high: Value | None = None) -> Value:
     """The limits are optional scalars; low > high gives high."""
     b = call.build
+    if low is not None and high is not None:
+        return b.clip(x, low, high)
     x = b.max(x, low) if low is not None else x
     return b.min(x, high) if high is not None else x
 
@@ -118,20 +120,3 @@ def dropout(call: Call, x: Value, ratio: Value | None = None, training: Value | 
         raise Unsupported("training mode")
     mask = np.ones((), np.bool_) if call.opset >= 10 else np.ones((), x.type.dtype.numpy)
     return x, call.build.expand(call.build.constant(mask), shape=x.type.shape)
-
-
-@onnx_op("IsInf")
-def is_inf(call: Call, x: Value) -> Value:
-    b, either = call.build, x
-    if call.attr("detect_negative") and call.attr("detect_positive"):
-        either = b.abs(x)
-    elif call.attr("detect_negative"):
-        either = b.neg(x)
-    elif not call.attr("detect_positive"):
-        return b.expand(b.constant(False), shape=x.type.shape)
-    return b.equal(either, float("inf"))
-
-
-@onnx_op("BitShift")
-def bit_shift(call: Call, x: Value, count: Value) -> Value:
-    return call.build.bit_shift(x, count, left=call.required("direction") == "LEFT")

@@ -1,0 +1,95 @@
+"""ONNX's own standard suite: every case that tgen can import must pass, in the interpreter and as compiled code.
+
+There is no list of skipped cases: a case is left out only if importing it raises `Unsupported`. The counts are printed at the end.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from onnx.backend.test.case.test_case import TestCase
+from onnx.backend.test.loader import load_model_tests
+from onnx.backend.test.runner import Runner
+
+from tgen.backend import ReferenceBackend, TgenBackend
+from tgen.ir.errors import Unsupported
+
+KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
+CHUNKS = 32
+IMPORTED_AT_LEAST = 0
+
+Arrays = list[Any]
+
+
+@functools.cache
+def cases() -> list[tuple[str, TestCase]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [(kind, case) for kind in KINDS for case in load_model_tests(kind=kind)]
+
+
+def model_of(case: TestCase) -> onnx.ModelProto:
+    return case.model if case.model is not None else onnx.load(os.path.join(case.model_dir, "model.onnx"))
+
+
+def data_of(case: TestCase) -> list[tuple[Arrays, Arrays]]:
+    """(inputs, outputs) of every data set."""
+    if case.data_sets:
+        return [([as_array(x) for x in inputs], [as_array(y) for y in outputs]) for inputs, outputs in case.data_sets]
+    folders = sorted(glob.glob(os.path.join(case.model_dir, "test_data_set_*")))
+    return [(read_arrays(folder, "input"), read_arrays(folder, "output")) for folder in folders]
+
+
+def as_array(x: Any) -> Any:
+    return numpy_helper.to_array(x) if isinstance(x, onnx.TensorProto) else np.asarray(x)
+
+
+def read_arrays(folder: str, kind: str) -> Arrays:
+    count = len(glob.glob(os.path.join(folder, f"{kind}_*.pb")))
+    return [numpy_helper.to_array(onnx.load_tensor(os.path.join(folder, f"{kind}_{k}.pb"))) for k in range(count)]
+
+
+def run_case(backend: type[TgenBackend], case: TestCase, **options: Any) -> None:
+    """Raises Unsupported, or AssertionError where an output differs."""
+    prepared = backend.prepare(model_of(case), **options)
+    for inputs, outputs in data_of(case):
+        Runner.assert_similar_outputs(outputs, prepared.run(inputs), case.rtol, case.atol)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize(("name", "backend"), [("reference", ReferenceBackend), ("compiled", TgenBackend)])
+def test_every_case_that_imports_passes(
+    name: str, backend: type[TgenBackend], chunk: int, record_property: Callable[[str, object], None]
+) -> None:
+    counts: dict[str, Counter[str]] = {}
+    failures: list[str] = []
+    for kind, case in cases()[chunk::CHUNKS]:
+        count = counts.setdefault(kind, Counter())
+        try:
+            run_case(backend, case, **({} if backend is ReferenceBackend else {"cache": False}))
+        except Unsupported:
+            count["unsupported"] += 1
+        except Exception as error:  # every failure of a chunk is told, whatever it is
+            count["failed"] += 1
+            failures.append(f"{kind} {case.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        else:
+            count["passed"] += 1
+    for kind, count in counts.items():
+        record_property(f"onnx_suite {name} {kind}", dict(count))
+    assert not failures, "\n".join(failures)
+
+
+def test_not_fewer_cases_import_than_before() -> None:
+    """Guards against a mapping that is lost: what no longer imports would else not be missed."""
+    imported = sum(TgenBackend.is_compatible(model_of(case)) for _, case in cases())
+    assert imported >= IMPORTED_AT_LEAST
