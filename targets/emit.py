@@ -20,3 +20,8 @@ def splat(b: Any, element: Any, lanes: int) -> Any:
     vector_type = ll.VectorType(element.type, lanes)
     vector = b.insert_element(ll.Constant(vector_type, ll.Undefined), element, ll.Constant(i32, 0))
     return b.shuffle_vector(vector, ll.Constant(vector_type, ll.Undefined), ll.Constant(ll.VectorType(i32, lanes), [0] * lanes))
+
+
+def address(variable: ll.GlobalVariable) -> Any:
+    """A global variable as an opaque pointer."""
+    return ll.FormattedConstant(ll.PointerType(), variable.get_reference())

@@ -1,7 +1,7 @@
 """`MacTile`: one multiply-accumulate instruction, the atom of every contraction.
 
     C[m, n] += A[m, k]·B[k, n]        geometry m n k; k_pack rows of B lie side by side in memory
-A tile prints its instruction through five verbs (zero, load_a, load_b, mac, store) given an `llvmlite.ir` builder, and has a
+A tile prints its instruction through six verbs (zero, load_c, load_a, load_b, mac, store) given an `llvmlite.ir` builder, and has a
 NumPy `reference`. Block shapes and packed weight layouts are derived from its geometry.
 """
 
@@ -51,8 +51,12 @@ class MacTile:
     def leave(self, b: Any) -> None:
         """What a thread does after its last one."""
 
-    # The five verbs. `b` is an llvmlite IRBuilder; pointers are LLVM pointers; acc is whatever `zero` gave.
+    # The verbs. `b` is an llvmlite IRBuilder; pointers are LLVM pointers; acc is whatever `zero` gave.
     def zero(self, b: Any, slot: int) -> Any:
+        raise NotImplementedError
+
+    def load_c(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:
+        """An accumulator that `store` wrote."""
         raise NotImplementedError
 
     def load_a(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:

@@ -28,6 +28,11 @@ class VectorTile(MacTile):
     def zero(self, b: Any, slot: int) -> Any:
         return ll.Constant(self.vector, None)
 
+    def load_c(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:
+        vector = b.load(pointer, typ=self.vector)
+        vector.align = self.accumulate.size
+        return vector
+
     def load_a(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:
         element = b.load(pointer, typ=_LLVM[self.a.name])
         element.align = self.a.size

@@ -162,7 +162,7 @@ class TiledContraction(Op):
 
     Operands: a parts [batch..., M, K] (padded by PackA when `a_padded`), packed b parts, epilogue operands. lead: the result's axes
     before n; a padded a has those that b does not batch over flattened into m. depth, columns: the true k and n. tile, block: the
-    instruction, and how many rows and columns of tiles a kernel holds in registers.
+    instruction, and how many rows and columns of tiles a kernel holds in registers. depth_block: how much of k it does at a time.
     """
 
     epilogues: tuple[Expr, ...]
@@ -175,6 +175,7 @@ class TiledContraction(Op):
     depth: DimLike
     tile: str
     block: tuple[int, int]
+    depth_block: int
     packing: Packing
     a_padded: bool
 

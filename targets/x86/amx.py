@@ -8,7 +8,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ...ir.dtypes import BF16, F32
-from ..emit import declare
+from ..emit import address, declare
 from ..tile import MacTile
 
 _I8, _I64, _VOID, _PTR = ll.IntType(8), ll.IntType(64), ll.VoidType(), ll.PointerType()
@@ -33,28 +33,35 @@ class AmxTile(MacTile):
             found = ll.GlobalVariable(b.module, ll.ArrayType(_I8, len(data)), name)
             found.global_constant, found.linkage, found.align = True, "internal", 64
             found.initializer = ll.Constant(ll.ArrayType(_I8, len(data)), data)
-        b.call(declare(b.module, "llvm.x86.ldtilecfg", _VOID, [_PTR]), [found])
+        b.call(self.callee(b, "ldtilecfg", [_PTR]), [address(found)])
 
     def leave(self, b: Any) -> None:
-        b.call(declare(b.module, "llvm.x86.tilerelease", _VOID, []), [])
+        b.call(self.callee(b, "tilerelease", []), [])
+
+    def callee(self, b: Any, name: str, arguments: list[ll.Type]) -> ll.Function:
+        """The function that performs an instruction: LLVM's intrinsic of that name."""
+        return declare(b.module, f"llvm.x86.{name}", _VOID, arguments)
 
     def zero(self, b: Any, slot: int) -> Any:
-        b.call(declare(b.module, "llvm.x86.tilezero", _VOID, [_I8]), [_I8(slot)])
+        b.call(self.callee(b, "tilezero", [_I8]), [_I8(slot)])
         return slot
 
+    def load_c(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:
+        return self.load_a(b, pointer, stride, slot)
+
     def load_a(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:
-        b.call(declare(b.module, "llvm.x86.tileloadd64", _VOID, [_I8, _PTR, _I64]), [_I8(slot), pointer, stride])
+        b.call(self.callee(b, "tileloadd64", [_I8, _PTR, _I64]), [_I8(slot), pointer, stride])
         return slot
 
     def load_b(self, b: Any, pointer: Any, slot: int) -> Any:
         return self.load_a(b, pointer, _I64(ROW_BYTES), slot)
 
     def mac(self, b: Any, acc: Any, x: Any, y: Any) -> Any:
-        b.call(declare(b.module, f"llvm.x86.{self.instruction}", _VOID, [_I8] * 3), [_I8(acc), _I8(x), _I8(y)])
+        b.call(self.callee(b, self.instruction, [_I8] * 3), [_I8(acc), _I8(x), _I8(y)])
         return acc
 
     def store(self, b: Any, acc: Any, pointer: Any, stride: Any) -> None:
-        b.call(declare(b.module, "llvm.x86.tilestored64", _VOID, [_I8, _PTR, _I64]), [_I8(acc), pointer, stride])
+        b.call(self.callee(b, "tilestored64", [_I8, _PTR, _I64]), [_I8(acc), pointer, stride])
 
 
 def tile_configuration() -> bytes:

@@ -79,6 +79,19 @@ class FunctionContext:
     def minimum(self, x: Any, y: Any) -> Any:
         return self.b.select(self.b.icmp_signed("<", x, y), x, y)
 
+    def maximum(self, x: Any, y: Any) -> Any:
+        return self.b.select(self.b.icmp_signed(">", x, y), x, y)
+
+    @contextlib.contextmanager
+    def when(self, condition: Any) -> Iterator[None]:
+        """`if condition:`"""
+        yes, done = self.function.append_basic_block("when"), self.function.append_basic_block("after")
+        self.b.cbranch(condition, yes, done)
+        self.b.position_at_end(yes)
+        yield
+        self.b.branch(done)
+        self.b.position_at_end(done)
+
     @contextlib.contextmanager
     def loop(self, start: Any, stop: Any, step: int | Any = 1) -> Iterator[Any]:
         """`for index in range(start, stop, step)`; yields the index."""

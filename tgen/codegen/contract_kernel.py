@@ -35,13 +35,11 @@ class _ContractEmitter:
     ) -> None:
         self.kernel, self.tile, self.lanes, self.features = kernel, tile, lanes, features
         self.c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, features)
-        self.begin, self.end, operands, self.c.symbol_array, _ = self.c.function.args
+        self.begin, self.end, operands, self.c.symbol_array, self.accumulators = self.c.function.args
         entry = self.c.entry
         count = len(kernel.inputs) + len(kernel.outputs)
         self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
         self.block_rows = kernel.block[0] * tile.m
-        self.accumulator = entry.alloca(ll.ArrayType(memory_type(kernel.accumulate), self.block_rows * kernel.panel))
-        self.accumulator.align = 64
         self.epilogues = [mathlib.expand(e) for e in kernel.epilogues]
 
     @property
@@ -63,11 +61,21 @@ class _ContractEmitter:
             b = self._operands(kernel.a_parts, kernel.b_parts, [*position, panel], kernel.b_strides)
             column = self.b.mul(panel, I64(kernel.panel))
             width = c.minimum(self.b.sub(columns, column), I64(kernel.panel))
-            with c.loop(first_row, last_row, self.block_rows) as row:
-                count = c.minimum(self.b.sub(last_row, row), I64(self.block_rows))
-                self._multiply(a, b, row, count)
-                self._epilogue(position, row, count, column, width)
+            depth = c.dim(kernel.depth)
+            with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as k:
+                last = self.b.icmp_signed(">=", self.b.add(k, I64(kernel.depth_block)), depth)
+                depth_here = c.minimum(self.b.sub(depth, k), I64(kernel.depth_block))
+                with c.loop(first_row, last_row, self.block_rows) as row:
+                    count = c.minimum(self.b.sub(last_row, row), I64(self.block_rows))
+                    out = self._accumulators(self.b.sub(row, first_row))
+                    self._multiply(a, b, row, count, k, depth_here, out)
+                    with c.when(last):
+                        self._epilogue(position, row, count, column, width, out)
         return c.finish()
+
+    def _accumulators(self, row: Any) -> Any:
+        """Scratch of the rows from `row` of this block of rows on."""
+        return self.c.at(self.accumulators, self.b.mul(row, I64(self.kernel.panel * self.kernel.accumulate.size)))
 
     def _operands(self, first: int, parts: int, position: Sequence[Any], strides: Sequence[Any]) -> list[Any]:
         """Pointers of all parts at this position."""
@@ -77,18 +85,19 @@ class _ContractEmitter:
         dtype = self.kernel.inputs[first]
         return [self.b.gep(self.pointers[first + k], [offset], source_etype=memory_type(dtype)) for k in range(parts)]
 
-    def _multiply(self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any) -> None:
+    def _multiply(self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, k: Any, depth: Any, out: Any) -> None:
         kernel, tile, c = self.kernel, self.tile, self.c
         size = I64(kernel.inputs[0].size)
         row_stride = self.b.mul(c.dim(kernel.a_strides[-2]), size)
         k_stride = self.b.mul(c.dim(kernel.a_strides[-1]), size)
-        start = self.b.mul(row, row_stride)
+        start = self.b.add(self.b.mul(row, row_stride), self.b.mul(k, k_stride))
         a = [c.at(p, start) for p in a]
-        depth = c.dim(kernel.depth)
+        panel_row = kernel.panel * kernel.inputs[kernel.a_parts].size
+        b = [c.at(p, self.b.mul(k, I64(panel_row))) for p in b]
         steps = self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth
         variants = row_variants(tile, kernel.block[0], kernel.rows)
         unit_k = kernel.a_strides[-1] == 1
-        arguments = [*a, *b, row_stride, k_stride, self.b.sub(count, I64(1)), steps, self.accumulator]
+        arguments = [*a, *b, row_stride, k_stride, self.b.sub(count, I64(1)), steps, k, out]
         done = c.function.append_basic_block("multiplied")
         for variant in variants:
             function = micro_kernel(c.module, tile, variant, kernel, unit_k, self.features)
@@ -104,22 +113,22 @@ class _ContractEmitter:
             self.b.position_at_end(no)
         self.b.position_at_end(done)
 
-    def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any) -> None:
+    def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:
         whole = self.b.and_(width, I64(-self.lanes)) if self.kernel.panel >= self.lanes else I64(0)
         with self.c.loop(I64(0), count) as i:
             axes = dict(enumerate([*position, self.b.add(row, i)]))
             start = self.b.mul(i, I64(self.kernel.panel))
             if self.kernel.panel >= self.lanes:
                 with self.c.loop(I64(0), whole, self.lanes) as j:
-                    self._finish(axes, start, column, j, self.lanes)
+                    self._finish(axes, out, start, column, j, self.lanes)
             with self.c.loop(whole, width) as j:
-                self._finish(axes, start, column, j, 1)
+                self._finish(axes, out, start, column, j, 1)
 
-    def _finish(self, axes: dict[int, Any], start: Any, column: Any, j: Any, lanes: int) -> None:
+    def _finish(self, axes: dict[int, Any], out: Any, start: Any, column: Any, j: Any, lanes: int) -> None:
         """Results of `lanes` columns from column j of the panel on, for one row."""
         kernel = self.kernel
         dtype = kernel.accumulate
-        where = self.b.gep(self.accumulator, [self.b.add(start, j)], source_etype=memory_type(dtype))
+        where = self.b.gep(out, [self.b.add(start, j)], source_etype=memory_type(dtype))
         loaded = self.b.load(where, typ=widen(memory_type(dtype), lanes))
         loaded.align = dtype.size
         value: Lanes = (from_memory(self.b, loaded, dtype, lanes), lanes)
@@ -142,9 +151,9 @@ def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
 
 
 def micro_kernel(module: ll.Module, tile: MacTile, rows: int, kernel: ContractKernel, unit_k: bool, features: str) -> ll.Function:
-    """void micro(a…, b…, i64 row_stride, i64 k_stride, i64 last_row, i64 steps, ptr out): strides in bytes, made once a module.
+    """void micro(a…, b…, i64 row_stride, i64 k_stride, i64 last_row, i64 steps, i64 k, ptr out): strides in bytes, made once a module.
 
-    Rows past last_row read it again; their results are not used.
+    out = (k == 0 ? 0 : out) + Σ. Rows past last_row read it again; their results are not used.
     """
     columns = kernel.block[1]
     products = "".join(f"{i}{j}" for i, j in kernel.products)
@@ -161,19 +170,19 @@ class _MicroEmitter:
     ) -> None:
         self.tile, self.rows, self.columns, self.kernel, self.unit_k = tile, rows, columns, kernel, unit_k
         parts = kernel.a_parts + kernel.b_parts
-        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 4 + [PTR], (), features)
+        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 5 + [PTR], (), features)
         self.c.function.attributes.add("noinline")
         arguments = self.c.function.args
         self.a, self.bs = arguments[: kernel.a_parts], arguments[kernel.a_parts : parts]
-        self.row_stride, self.k_stride, self.last_row, self.steps, self.out = arguments[parts:]
+        self.row_stride, self.k_stride, self.last_row, self.steps, self.k, self.out = arguments[parts:]
         size = kernel.inputs[0].size
         self.b_step = I64(tile.k * columns * tile.n * size)
         self.a_step = I64(tile.k * size)
 
     def emit(self) -> ll.Function:
         c, tile = self.c, self.tile
-        accumulators = [tile.zero(c.b, k) for k in range(self.rows * self.columns)]
-        slots = None if not tile.broadcast else [c.slot(tile.vector, z) for z in accumulators]  # type: ignore[attr-defined]
+        slots = [c.slot(tile.vector) for _ in range(self.rows * self.columns)] if tile.broadcast else None  # type: ignore[attr-defined]
+        self._start(slots)
         row_offsets = [self._row_offset(i) for i in range(self.rows)]
         unroll = UNROLL if tile.broadcast else 1
         whole = c.b.and_(self.steps, I64(-unroll))
@@ -185,6 +194,23 @@ class _MicroEmitter:
             self._step(step, row_offsets, slots)
         self._store(slots)
         return c.finish()
+
+    def _start(self, slots: list[Any] | None) -> None:
+        """Zero, or what earlier blocks of k left in `out`."""
+        c, tile = self.c, self.tile
+        first = c.b.icmp_signed("==", self.k, I64(0))
+        with c.b.if_else(first) as (zero, accumulate):
+            with zero:
+                values = [tile.zero(c.b, k) for k in range(self.rows * self.columns)]
+                self._keep(slots, values)
+            with accumulate:
+                values = [tile.load_c(c.b, where, I64(self.row_bytes), k) for k, where in enumerate(self._places())]
+                self._keep(slots, values)
+
+    def _keep(self, slots: list[Any] | None, values: Sequence[Any]) -> None:
+        if slots is not None:
+            for slot, value in zip(slots, values):
+                self.c.b.store(value, slot)
 
     def _row_offset(self, i: int) -> Any:
         row = self.c.minimum(I64(i), self.last_row) if self.tile.broadcast else I64(i * self.tile.m)
@@ -224,13 +250,16 @@ class _MicroEmitter:
 
     def _store(self, slots: list[Any] | None) -> None:
         """Accumulators to `out`, rows of columns·n elements."""
-        size, tile = self.kernel.accumulate.size, self.tile
-        row_bytes = self.columns * tile.n * size
-        for m in range(self.rows):
-            for n in range(self.columns):
-                k = m * self.columns + n
-                where = self.c.at(self.out, I64(m * tile.m * row_bytes + n * tile.n * size))
-                value = k if slots is None else self.c.b.load(slots[k], typ=tile.vector)  # type: ignore[attr-defined]
-                tile.store(self.c.b, value, where, I64(row_bytes))
+        for k, where in enumerate(self._places()):
+            value = k if slots is None else self.c.b.load(slots[k], typ=self.tile.vector)  # type: ignore[attr-defined]
+            self.tile.store(self.c.b, value, where, I64(self.row_bytes))
 
+    @property
+    def row_bytes(self) -> int:
+        return self.columns * self.tile.n * self.kernel.accumulate.size
 
+    def _places(self) -> list[Any]:
+        """Where each accumulator's first row lies in `out`."""
+        step = self.tile.n * self.kernel.accumulate.size
+        spots = ((m, n) for m in range(self.rows) for n in range(self.columns))
+        return [self.c.at(self.out, I64(m * self.tile.m * self.row_bytes + n * step)) for m, n in spots]

@@ -15,6 +15,7 @@ from ..ir.expr import Expr, Kept, index, shift_axes, walk
 from ..ir.loops import LoopProgram, Stage
 from .flat import direct_axes, flat_offset, flatten_loads, merge, merge_offset, mergeable, offsets, terms
 
+ROW_SLACK = 64  # rows of accumulators after a block's last: a micro-kernel stores whole blocks
 VECTOR_BLOCK = 512  # elements of the vectorised row axis that one unit of work covers
 
 
@@ -71,6 +72,7 @@ class ContractKernel:
     depth: DimLike
     tile: str
     block: tuple[int, int]
+    depth_block: int
     panel: int
     products: tuple[tuple[int, int], ...]
     a_parts: int
@@ -95,7 +97,8 @@ class ContractKernel:
 
     @property
     def scratch(self) -> DimLike:
-        return 0
+        """Accumulators of a block of rows, whole blocks."""
+        return (self.ROW_BLOCK + ROW_SLACK) * self.panel * self.accumulate.size
 
 
 Kernel = LoopKernel | ContractKernel

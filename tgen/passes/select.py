@@ -14,11 +14,12 @@ from ..ir.errors import Unsupported
 from ..ir.forms import Map
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.ops.fused import Contraction, PackA, PackB, Packing, TiledContraction
-from ..targets.target import Target
+from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
 
 TYPICAL = 128  # what a symbolic dimension is taken to be when costs are compared
 LOADS_PER_CYCLE = 2.0
+PANEL_SHARE = 0.8  # of L1, for the panel of B
 BLOCK_OVERHEAD = 30.0  # cycles to start a block and hand its result to the epilogue
 
 
@@ -62,7 +63,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
         a = tuple(build.apply(PackA(mr * tile.m, tile.k), _rows_flattened(build, x) if flat else x) for x in a)
     b = tuple(build.apply(PackB(packing), x) for x in b)
     new = TiledContraction(
-        op.epilogues, op.products, op.a_parts, op.b_parts, op.accumulate, lead, n, k, tile.name, (mr, nr), packing, pack_a
+        op.epilogues, op.products, op.a_parts, op.b_parts, op.accumulate, lead, n, k, tile.name, (mr, nr), depth_block(tile, nr, target.caches), packing, pack_a
     )
     return Value(Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin))
 
@@ -83,7 +84,7 @@ def _rows_flattened(build: Builder, a: Value) -> Value:
 def choose(target: Target, operand: object, accumulate: object, m: DimLike, n: DimLike, k: DimLike, products: int) -> Choice | None:
     """The cheapest tile and block for the shape; None when no tile takes these dtypes."""
     choices = [
-        Choice(tile, block, cycles(tile, block, m, n, k) * products)
+        Choice(tile, block, cycles(tile, block, m, n, k, target.caches) * products)
         for tile in target.tiles
         if tile.a is operand and tile.b is operand and tile.accumulate is accumulate
         for block in tile.blocks()
@@ -91,21 +92,30 @@ def choose(target: Target, operand: object, accumulate: object, m: DimLike, n: D
     return min(choices, key=lambda c: c.cycles, default=None)
 
 
-def cycles(tile: MacTile, block: tuple[int, int], m: DimLike, n: DimLike, k: DimLike) -> float:
-    """Cycles of out[m, n] = Σ_k: blocks · (k steps · max(macs, loads) + overhead).
+def depth_block(tile: MacTile, columns: int, caches: Caches) -> int:
+    """How much of k is multiplied at a time: as much of a panel of B as L1 holds beside A and the accumulators."""
+    row = columns * tile.n * tile.b.size
+    return max(tile.k, int(PANEL_SHARE * caches.l1 / row) // tile.k * tile.k)
 
-    A block needs rows+columns loads for rows·columns macs; a column tail costs a whole panel, a row tail its own rows.
+
+def cycles(tile: MacTile, block: tuple[int, int], m: DimLike, n: DimLike, k: DimLike, caches: Caches) -> float:
+    """Cycles of out[m, n] = Σ_k: blocks · (k steps · max(macs, loads) + overhead for each block of k).
+
+    A block needs rows+columns loads for rows·columns macs; a column tail costs a whole panel, a row tail its own rows; every block of
+    k after the first reads and writes the accumulators again.
     """
     rows, columns, depth = (_typical(d) for d in (m, n, k))
     (mr, nr), panel = block, block[1] * tile.n
     panels = -(-columns // panel)
     steps = -(-depth // tile.k)
     full, rest = divmod(rows, mr * tile.m)
+    depth_blocks = -(-depth // depth_block(tile, nr, caches))
     latency = 4.0 / (mr * nr)  # a chain of dependent macs: 4 cycles each; other accumulators fill the gaps
 
     def one(count: int) -> float:
         load = (count + nr) / LOADS_PER_CYCLE if tile.broadcast else (count + nr) * 8.0
-        return steps * max(count * nr * tile.cycles, load, latency * count * nr) + BLOCK_OVERHEAD
+        multiply = steps * max(count * nr * tile.cycles, load, latency * count * nr)
+        return multiply + depth_blocks * (BLOCK_OVERHEAD + 2 * count * nr * (1.0 if tile.broadcast else 16.0))
 
     tail = one(-(-rest // tile.m)) if rest else 0.0
     return panels * (full * one(mr) + tail)

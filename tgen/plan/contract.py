@@ -36,7 +36,7 @@ def contract_kernel(
         b_batch = _spread((*b.shape[:-6], 1, 1), (*contiguous_strides(b.shape)[:-6], 0, 0), batch)[:-2]
         b_strides = (*b_batch, panel_stride)
     kernel = ContractKernel(
-        batch, rows, op.columns, op.depth, op.tile, op.block, op.packing.panel, op.products, op.a_parts, op.b_parts,
+        batch, rows, op.columns, op.depth, op.tile, op.block, op.depth_block, op.packing.panel, op.products, op.a_parts, op.b_parts,
         a_strides, b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
     )  # fmt: skip
     return _batch_merged(kernel)

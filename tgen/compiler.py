@@ -1,0 +1,61 @@
+"""The road from a graph to an artefact, on one screen: passes, plan, code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .artefact import Artefact, Manifest, aligned_bytes
+from .codegen import llvm
+from .codegen.program import emit_program
+from .ir.graph import Graph
+from .passes.pipeline import pipeline, run_pipeline
+from .plan.build import build
+from .plan.types import Plan
+from .targets.target import Target
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An artefact and the levels it came from, for those who want to look."""
+
+    artefact: Artefact
+    plan: Plan
+    ir: str
+    machine: llvm.Machine
+
+    def text(self, what: str) -> str:
+        """plan, llvm or asm."""
+        if what == "asm":
+            return llvm.assembly(self.ir, self.machine)
+        return str(self.plan) if what == "plan" else self.ir
+
+
+def machine_of(target: Target) -> llvm.Machine:
+    return llvm.Machine(target.triple, target.cpu, target.feature_string)
+
+
+def compile_graph(graph: Graph, target: Target, precision: str, observe: Callable[..., Any] | None = None) -> Compiled:
+    """Everything that can be done once. observe(pass name, graph): called after each pass."""
+    fused = run_pipeline(graph, pipeline(target, precision), observe=observe)
+    plan = build(fused)
+    ir = emit_program(plan, target)
+    machine = machine_of(target)
+    code = llvm.compile_object(ir, machine)
+    manifest = Manifest(
+        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch,
+        len(plan.steps), len(plan.kernels), target.needs,
+    )  # fmt: skip
+    return Compiled(Artefact(manifest, code, packed_weights(plan)), plan, ir, machine)
+
+
+def packed_weights(plan: Plan) -> np.ndarray:
+    """All constants in one block of bytes, as the plan places them."""
+    block = aligned_bytes(plan.weight_bytes)
+    for at, tensor in plan.weights:
+        raw = np.ascontiguousarray(tensor.array).reshape(-1).view(np.uint8)
+        block[at : at + raw.size] = raw
+    return block

@@ -1,0 +1,178 @@
+"""`Executable`: a compiled model. Checks its inputs, runs native code without the GIL, gives back arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .artefact import Artefact, aligned_bytes
+from .codegen.program import RUNTIME_BYTES, Frame
+from .ir.dims import evaluate_dim
+from .ir.errors import InvalidInput
+from .ir.graph import bind_symbols
+from .ir.types import TensorType
+
+KNOWN_SIZES = 256  # sets of input shapes whose output shapes and memory sizes are remembered
+MOST_BYTES = 1 << 46  # of memory for one run: beyond this a size is taken for a mistake
+_HEADER = RUNTIME_BYTES // 8
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """name, dtype (`f32`, as NumPy's `float32`), shape: integers, and text for symbolic dimensions (`"batch"`, `"2*seq + 1"`)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+def _spec(name: str, type_: TensorType) -> TensorSpec:
+    return TensorSpec(name, str(type_.dtype.numpy), tuple(d if isinstance(d, int) else str(d) for d in type_.shape))
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What follows from the shapes of the inputs."""
+
+    outputs: tuple[tuple[int, ...], ...]
+    symbols: tuple[int, ...]
+    arena: int
+    scratch: int
+
+
+class _Context:
+    """Memory of one run at a time: the frame handed to native code, the arena, the threads' scratch. Grows, never shrinks."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.bytes = aligned_bytes(frame.words * 8)
+        self.frame = self.bytes.view(np.int64)
+        self.frame[:] = 0
+        self.address = int(self.bytes.ctypes.data)
+        self.memory: np.ndarray = aligned_bytes(0)
+
+    def reserve(self, sizes: _Sizes, threads: int) -> None:
+        wanted = sizes.arena + sizes.scratch * threads
+        if self.memory.size < wanted:
+            self.memory = aligned_bytes(wanted)
+        start = int(self.memory.ctypes.data)
+        self.frame[_HEADER] = start
+        self.frame[_HEADER + 2 : _HEADER + 4] = (start + sizes.arena, sizes.scratch)
+
+
+class Executable:
+    """A model as machine code. Calls from several Python threads at once are safe: each takes a context of its own.
+
+    inputs, outputs: TensorSpecs in call order. report: facts of the compilation (seconds, cached, target, kernels, …).
+    """
+
+    def __init__(self, artefact: Artefact, library: Any, threads: int, report: dict[str, Any], texts: Any = None) -> None:
+        manifest = artefact.manifest
+        self.name, self.threads, self.report = manifest.name, threads, report
+        self.inputs = [_spec(*i) for i in manifest.inputs]
+        self.outputs = [_spec(*o) for o in manifest.outputs]
+        self._manifest, self._weights, self._library, self._texts = manifest, artefact.weights, library, texts
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(library.address("run"))
+        self._contexts: list[_Context] = []
+        self._sizes: dict[tuple[tuple[int, ...], ...], _Sizes] = {}
+        self._dtypes = [t.dtype.numpy for _, t in manifest.inputs]
+        self._out_dtypes = [t.dtype.numpy for _, t in manifest.outputs]
+        self._names = [name for name, _ in manifest.inputs]
+
+    def __repr__(self) -> str:
+        return f"Executable({self.name}: {', '.join(map(str, self.inputs))} -> {', '.join(map(str, self.outputs))})"
+
+    def __call__(self, *arrays: Any) -> tuple[np.ndarray, ...]:
+        """Outputs in order for inputs in order. Arrays of the inputs' dtypes, C-contiguous or strided (those are copied).
+
+        Raises InvalidInput for a wrong number, dtype, rank or extent, before native code runs.
+        """
+        given = []
+        if len(arrays) != len(self._names):
+            raise InvalidInput(f"{len(arrays)} arrays given; inputs: {', '.join(map(str, self.inputs))}")
+        for array, dtype in zip(arrays, self._dtypes):
+            if type(array) is not np.ndarray:
+                array = np.asarray(array)
+            if array.dtype != dtype:
+                raise self._wrong_dtype(len(given), array)
+            given.append(array if array.flags.c_contiguous and array.flags.aligned else np.ascontiguousarray(array).copy())
+        return self._execute(given)
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Outputs by name for inputs by name; raises InvalidInput as a call does, and for names the model does not have."""
+        names = self._names
+        if len(feeds) != len(names) or any(name not in feeds for name in names):
+            unknown = [n for n in feeds if n not in names]
+            if unknown:
+                raise InvalidInput(f"no input is named {unknown[0]!r}; inputs: {', '.join(map(str, self.inputs))}")
+            missing = [str(s) for s in self.inputs if s.name not in feeds]
+            raise InvalidInput(f"missing input {', '.join(missing)}")
+        results = self(*(feeds[name] for name in names))
+        return {spec.name: result for spec, result in zip(self.outputs, results)}
+
+    def _wrong_dtype(self, number: int, array: np.ndarray) -> InvalidInput:
+        return InvalidInput(f"input {self._names[number]!r} has dtype {array.dtype}; wanted {self.inputs[number]}")
+
+    def _execute(self, arrays: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+        key = tuple([a.shape for a in arrays])
+        sizes = self._sizes.get(key)
+        if sizes is None:
+            sizes = self._measure(key)
+        results = [np.empty(shape, dtype) for shape, dtype in zip(sizes.outputs, self._out_dtypes)]
+        try:
+            context = self._contexts.pop()
+        except IndexError:
+            context = self._new_context()
+        context.reserve(sizes, self.threads)
+        words = [a.__array_interface__["data"][0] for a in arrays]
+        words += [r.__array_interface__["data"][0] for r in results]
+        words += sizes.symbols
+        context.frame[_HEADER + 4 : _HEADER + 4 + len(words)] = words
+        self._run(context.address, self.threads)
+        self._contexts.append(context)
+        return tuple(results)
+
+    def _new_context(self) -> _Context:
+        context = _Context(self._manifest.frame)
+        context.frame[_HEADER + 1] = self._weights.ctypes.data
+        return context
+
+    def _measure(self, shapes: tuple[tuple[int, ...], ...]) -> _Sizes:
+        """Symbols, output shapes and memory for these input shapes; raises InvalidInput where they contradict the model."""
+        manifest = self._manifest
+        values = bind_symbols(manifest.inputs, shapes)
+        outputs = tuple(tuple(evaluate_dim(d, values) for d in t.shape) for _, t in manifest.outputs)
+        arena = -(-evaluate_dim(manifest.arena, values) // 64) * 64
+        scratch = -(-evaluate_dim(manifest.scratch, values) // 64) * 64
+        if any(d < 0 for shape in outputs for d in shape):
+            raise InvalidInput(f"input shapes {list(map(list, shapes))} give an output of negative size")
+        if arena + scratch > MOST_BYTES:
+            raise InvalidInput(f"input shapes {list(map(list, shapes))} need {arena + scratch} bytes of memory")
+        sizes = _Sizes(outputs, tuple(values[s] for s in manifest.symbols), arena, scratch)
+        if len(self._sizes) >= KNOWN_SIZES:
+            self._sizes.clear()
+        self._sizes[shapes] = sizes
+        return sizes
+
+    def plan(self) -> str:
+        """The plan as text: places, kernels, steps (not known when the code came from the cache: compile with cache=False)."""
+        return str(self._text("plan"))
+
+    def llvm_ir(self) -> str:
+        """The generated LLVM IR."""
+        return str(self._text("llvm"))
+
+    def assembly(self) -> str:
+        """The machine code as assembly."""
+        return str(self._text("asm"))
+
+    def _text(self, what: str) -> str:
+        if self._texts is None:
+            raise InvalidInput(f"the {what} is not kept in the cache: compile with cache=False to see it")
+        return self._texts(what)  # type: ignore[no-any-return]
