@@ -101,8 +101,8 @@ ACTIVATIONS: dict[str, Callable[[Builder, Value], Value]] = {
     "gelu_new": lambda b, x: b.gelu(x, approximate="tanh"),
     "gelu_pytorch_tanh": lambda b, x: b.gelu(x, approximate="tanh"),
     "relu": lambda b, x: b.relu(x),
-    "silu": lambda b, x: b.mul(x, b.sigmoid(x)),
-    "swish": lambda b, x: b.mul(x, b.sigmoid(x)),
+    "silu": lambda b, x: b.silu(x),
+    "swish": lambda b, x: b.silu(x),
     "tanh": lambda b, x: b.tanh(x),
 }
 
@@ -249,9 +249,9 @@ class _Encoder:
         """i64[seq] 0 … seq-1, or i64[batch, seq] padding + number of tokens so far, and padding itself for padding."""
         b, padding = self.b, self.config.padding
         if padding is None:
-            return b.iota(shape=(self.seq,), axis=0, dtype=I64)
-        real = b.cast(b.not_(b.equal(ids, padding)), to=I64)
-        return b.add(b.mul(b.cumsum(real, axis=1), real), padding)
+            return b.range(b.constant(0, I64), b.constant(1, I64), size=self.seq)
+        real = b.sub(1, b.cast(b.equal(ids, padding), to=I64))
+        return b.add(b.mul(b.cum_sum(real, axis=1), real), padding)
 
     def layer(self, number: int, x: Value, bias: Value) -> Value:
         """f32[batch, seq, hidden] → the same; bias f32[batch, 1, 1, seq] is added to the scores."""
@@ -274,7 +274,7 @@ class _Encoder:
         qkv = b.add(b.matmul(x, matrix), offset)
 
         def heads(part: int, perm: tuple[int, ...]) -> Value:
-            piece = b.slice(qkv, starts=(part * c.hidden,), ends=((part + 1) * c.hidden,), axes=(2,))
+            piece = b.slice(qkv, axes=(2,), starts=(part * c.hidden,), sizes=(c.hidden,), steps=(1,))
             return b.transpose(b.reshape(piece, shape=(self.batch, self.seq, c.heads, width)), perm=perm)
 
         scores = b.mul(b.matmul(heads(0, (0, 2, 1, 3)), heads(1, (0, 2, 3, 1))), width**-0.5)
@@ -285,7 +285,7 @@ class _Encoder:
         """tanh(h[0]·W + b): f32[batch, hidden]."""
         b, width = self.b, self.config.hidden
         with b.origin("pooler"):
-            first = b.reshape(b.slice(hidden, starts=(0,), ends=(1,), axes=(1,)), shape=(self.batch, width))
+            first = b.reshape(b.slice(hidden, axes=(1,), starts=(0,), sizes=(1,), steps=(1,)), shape=(self.batch, width))
             return b.tanh(self.dense("pooler.dense", first, width))
 
     def dense(self, name: str, x: Value, out: int) -> Value:

@@ -95,7 +95,7 @@ def sentence_embedding(b: Builder, hidden: Value, mask: Value, pooling: Pooling)
 def _pool(b: Builder, hidden: Value, mask: Value, mode: str) -> Value:
     """f32[batch, 1, hidden]; mask: f32[batch, seq, 1]."""
     if mode == "cls":
-        return b.slice(hidden, starts=(0,), ends=(1,), axes=(1,))
+        return b.slice(hidden, axes=(1,), starts=(0,), sizes=(1,), steps=(1,))
     if mode == "max":
         return b.reduce_max(b.where(b.equal(mask, 0.0), b.constant(-1e9, hidden.type.dtype), hidden), axes=(1,))
     total = b.reduce_sum(b.mul(hidden, mask), axes=(1,))

@@ -26,15 +26,19 @@ def model_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def compile_arguments(parser: argparse.ArgumentParser) -> None:
+def target_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="highest",
         help="highest: as good as float32 (default); high, medium: bfloat16 in two parts, in one part, where the CPU gains by it",
     )
-    parser.add_argument("--threads", type=positive, metavar="N", help="threads to use (default: the CPUs this process may use)")
     parser.add_argument("--target", default="host", help="machine to compile for (default: this one); tgen targets lists them")
+
+
+def compile_arguments(parser: argparse.ArgumentParser) -> None:
+    target_arguments(parser)
+    parser.add_argument("--threads", type=positive, metavar="N", help="threads to use (default: the CPUs this process may use)")
     parser.add_argument("--no-cache", action="store_true", help="compile anew, neither reading nor writing the cache on disk")
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from typing import TYPE_CHECKING
 
-from . import common
+from . import common, levels
+
+if TYPE_CHECKING:
+    from tgen.ir.graph import Graph
+    from tgen.plan.types import Plan
 
 SUMMARY = "print a model at any level between its file and machine code"
 LEVELS = ("graph", "plan", "program", "llvm", "asm")
@@ -12,14 +18,16 @@ EPILOG = """\
 levels, from the file down:
   graph    operators and their types, as loaded; --after PASS: as that pass leaves it (--after list names the passes)
   plan     the steps of a run, their memory and kernels
-  program  the kernels, before they meet a machine
+  program  the kernels: their loops and bodies
   llvm     the LLVM module
   asm      machine code, as assembly
 
+A target that this CPU cannot run can be looked at all the same.
+
 examples:
   tgen show model.onnx
-  tgen show model.onnx --after fuse
-  tgen show minilm/ --shapes seq=128 --level asm | less
+  tgen show model.onnx --after list
+  tgen show minilm/ --shapes seq=128 --level asm --target avx512 | less
 """
 
 
@@ -27,25 +35,41 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.model_argument(parser)
     parser.add_argument("--level", choices=LEVELS, default="graph", help="what to print (default: graph)")
     parser.add_argument("--after", metavar="PASS", help="the graph after this pass; `list` names them in order")
-    common.compile_arguments(parser)
+    common.target_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    print(text_of(args).rstrip("\n"))
+    from tgen import frontends
+
+    graph = frontends.load(args.model, shapes=args.shapes or None)
+    print(text_of(args, graph).rstrip("\n"))
     return 0
 
 
-def text_of(args: argparse.Namespace) -> str:
+def text_of(args: argparse.Namespace, graph: Graph) -> str:
     """The text asked for. Raises InvalidInput for a pass that does not exist."""
-    import tgen
-    from tgen import frontends
-
     if args.after == "list":
-        return pass_list(args)
-    graph = frontends.load(args.model, shapes=args.shapes or None)
+        return "\n".join(levels.pass_names(args))
     if args.after is not None:
-        return graph_after(args, graph)
+        return str(graph_after(args, graph))
     if args.level == "graph":
         return str(graph)
-    executable = tgen.compile(graph, **common.compile_options(args))
-    return {"plan": lambda: str(executable.plan), "llvm": lambda: executable.llvm_ir, "asm": executable.assembly}[args.level]()
+    made = levels.compiled(args, graph)
+    return programs(made.plan) if args.level == "program" else made.text(args.level)
+
+
+def graph_after(args: argparse.Namespace, graph: Graph) -> Graph:
+    from tgen.ir.errors import InvalidInput
+
+    after = dict(levels.graphs_after(args, graph))
+    if args.after not in after:
+        raise InvalidInput(f"no pass is named {args.after!r}; passes: {', '.join(after)}")
+    return after[args.after]
+
+
+def programs(plan: Plan) -> str:
+    """Every kernel of the plan, with the number of steps that run it."""
+    from tgen.plan.types import describe
+
+    counts = Counter(step.kernel for step in plan.steps)
+    return "\n".join(f"kernel {k} (runs {counts[k]} x): {describe(kernel)}" for k, kernel in enumerate(plan.kernels))

@@ -188,10 +188,9 @@ class _MicroEmitter:
         whole = c.b.and_(self.steps, I64(-unroll))
         if unroll > 1:
             with c.loop(I64(0), whole, unroll) as step:
-                for u in range(unroll):
-                    self._step(c.b.add(step, I64(u)), row_offsets, slots)
+                self._steps([c.b.add(step, I64(u)) for u in range(unroll)], row_offsets, slots)
         with c.loop(whole if unroll > 1 else I64(0), self.steps) as step:
-            self._step(step, row_offsets, slots)
+            self._steps([step], row_offsets, slots)
         self._store(slots)
         return c.finish()
 
@@ -216,7 +215,19 @@ class _MicroEmitter:
         row = self.c.minimum(I64(i), self.last_row) if self.tile.broadcast else I64(i * self.tile.m)
         return self.c.b.mul(row, self.row_stride)
 
-    def _step(self, step: Any, row_offsets: Sequence[Any], slots: list[Any] | None) -> None:
+    def _steps(self, steps: Sequence[Any], row_offsets: Sequence[Any], slots: list[Any] | None) -> None:
+        """Consecutive k steps; between them accumulators are values, around them they are in slots."""
+        values = self._values(slots)
+        for step in steps:
+            self._step(step, row_offsets, values)
+        self._keep(slots, values)
+
+    def _values(self, slots: list[Any] | None) -> list[Any]:
+        if slots is None:
+            return list(range(self.rows * self.columns))
+        return [self.c.b.load(slot, typ=self.tile.vector) for slot in slots]  # type: ignore[attr-defined]
+
+    def _step(self, step: Any, row_offsets: Sequence[Any], values: list[Any]) -> None:
         """All products of one k step; parts are loaded when a product first needs them."""
         c, tile = self.c, self.tile
         along_b = c.b.mul(step, self.b_step)
@@ -234,24 +245,17 @@ class _MicroEmitter:
                 loaded_a = i
             for m, x in enumerate(xs):
                 for n, y in enumerate(ys):
-                    self._mac(m * self.columns + n, x, y, slots)
+                    k = m * self.columns + n
+                    values[k] = tile.mac(c.b, values[k], x, y)
 
     def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
         size = self.kernel.inputs[self.kernel.a_parts].size
         tile_bytes = I64(n * self.tile.k * self.tile.n * size)
         return self.tile.load_b(self.c.b, self.c.at(self.c.at(self.bs[part], along), tile_bytes), slot)
 
-    def _mac(self, k: int, x: Any, y: Any, slots: list[Any] | None) -> None:
-        if slots is None:
-            self.tile.mac(self.c.b, k, x, y)
-        else:
-            before = self.c.b.load(slots[k], typ=self.tile.vector)  # type: ignore[attr-defined]
-            self.c.b.store(self.tile.mac(self.c.b, before, x, y), slots[k])
-
     def _store(self, slots: list[Any] | None) -> None:
         """Accumulators to `out`, rows of columns·n elements."""
-        for k, where in enumerate(self._places()):
-            value = k if slots is None else self.c.b.load(slots[k], typ=self.tile.vector)  # type: ignore[attr-defined]
+        for value, where in zip(self._values(slots), self._places()):
             self.tile.store(self.c.b, value, where, I64(self.row_bytes))
 
     @property
