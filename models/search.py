@@ -22,6 +22,8 @@ from .sentence import read_modules
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from tgen.executable import Executable
+
 BATCH = 16  # sentences embedded in one run; they are sorted by length, so that little of a batch is padding
 LONGEST = 512  # tokens, where the folder sets no limit
 
@@ -69,13 +71,22 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 class SentenceEncoder:
     """Sentences to vectors.
 
-    run: feeds by name → outputs by name (an Executable's `run`, or the reference); names: the inputs it takes.
+    run: feeds by name → outputs by name (an Executable's `run`, or the reference); names: the inputs it takes; width: elements
+    of a vector.
     """
 
-    def __init__(self, run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], names: Sequence[str], tokenizer: Any) -> None:
+    def __init__(
+        self, run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], names: Sequence[str], tokenizer: Any, width: int
+    ) -> None:
+        self.width = width
         self._run = run
         self._names = tuple(names)
         self._tokenizer = tokenizer
+
+    @classmethod
+    def of(cls, executable: Executable, tokenizer: Any) -> SentenceEncoder:
+        """Of a compiled `embedding_graph`."""
+        return cls(executable.run, [spec.name for spec in executable.inputs], tokenizer, int(executable.outputs[0].shape[-1]))
 
     def embed(self, sentences: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:
         """f32[len(sentences), hidden] of unit rows; progress: called with the number of sentences each run has done."""
@@ -89,7 +100,7 @@ class SentenceEncoder:
                 rows[i] = vector
             if progress:
                 progress(len(chosen))
-        return np.stack(rows) if rows else np.zeros((0, 0), np.float32)  # type: ignore[arg-type]
+        return np.stack(rows) if rows else np.zeros((0, self.width), np.float32)  # type: ignore[arg-type]
 
     def _feeds(self, encoded: Sequence[Any]) -> dict[str, np.ndarray]:
         """i64[batch, longest of them] ids, mask and types, padded with 0 at the right."""

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         graph = search.embedding_graph(frontends.load(folder))
     with doing(notes, "compiling"):
         executable = tgen.compile(graph, **common.compile_options(args))
-    encoder = search.SentenceEncoder(executable.run, [spec.name for spec in executable.inputs], tokenizer)
+    encoder = search.SentenceEncoder.of(executable, tokenizer)
     index = build_index(notes, encoder, collection())
     for query in args.queries or QUERIES:
         show_answers(out, index, query, args.top)
