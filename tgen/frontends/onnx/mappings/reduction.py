@@ -41,17 +41,9 @@ def softmax_flattened(call: Call, x: Value) -> Value:
     axis = call.attr("axis")
     axis = axis if axis == rank else normalise_axis(axis, rank, call.op_type.lower())
     rows = b.reshape(x, shape=(product(x.type.shape[:axis]), product(x.type.shape[axis:])))
-    return b.reshape(softmax_along(call, rows, 1), shape=x.type.shape)
+    return b.reshape(getattr(b, snake(call.op_type))(rows, axis=1), shape=x.type.shape)
 
 
 @onnx_op("Softmax", "LogSoftmax", "Hardmax", since=13)
-def softmax(call: Call, x: Value) -> Value:
-    return softmax_along(call, x, call.attr("axis"))
-
-
-def softmax_along(call: Call, x: Value, axis: int) -> Any:
-    """Softmax, LogSoftmax or Hardmax along one axis."""
-    name = snake(call.op_type)
-    if name not in OPS:
-        return NotImplemented
-    return getattr(call.build, name)(x, axis=axis)
+def softmax(call: Call, x: Value) -> Any:
+    return call.generic(x) if snake(call.op_type) in OPS else NotImplemented
