@@ -1,0 +1,80 @@
+"""Contractions on every target, every kind of tail, against float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tgen.ir.builder import Builder
+from tgen.ir.graph import Graph
+
+from tests.native import Guarded, build_executable, runnable_targets
+
+TARGETS = runnable_targets()
+SHAPES = [(1, 1, 1), (1, 64, 64), (2, 17, 31), (3, 16, 8), (5, 33, 70), (6, 15, 7), (7, 48, 129), (13, 100, 64), (17, 31, 33), (65, 66, 67), (200, 40, 1030)]
+
+
+def matmul(m: object, n: int, k: int, weight: np.ndarray) -> Graph:
+    b = Builder()
+    x = b.input("x", "f32", (m, k))  # type: ignore[arg-type]
+    b.output("y", b.relu(b.add(b.matmul(x, b.constant(weight)), b.constant(np.arange(n, dtype=np.float32)))))
+    return b.build()
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("m,n,k", SHAPES)
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_constant_weight(target, m, n, k, symbolic, rng) -> None:
+    weight = rng.standard_normal((k, n), dtype=np.float32)
+    executable = build_executable(matmul("m" if symbolic else m, n, k, weight), target)
+    x = rng.standard_normal((m, k), dtype=np.float32)
+    want = np.maximum(x.astype(float) @ weight + np.arange(n), 0)
+    scale = np.abs(x).astype(float) @ np.abs(weight) + n
+    assert np.max(np.abs(executable(x)[0] - want) / scale) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("dtype", ["f64", "i32", "i64", "f16", "bf16"])
+def test_dtypes(target, dtype, rng) -> None:
+    b = Builder()
+    x, y = b.input("x", dtype, ("m", 19)), b.input("y", dtype, (19, 21))
+    b.output("z", b.matmul(x, y))
+    executable = build_executable(b.build(), target)
+    kind = x.type.dtype.numpy
+    left, right = (rng.integers(-9, 9, s).astype(kind) for s in ((11, 19), (19, 21)))
+    assert np.array_equal(executable(left, right)[0].astype(float), (left.astype(float) @ right.astype(float)).astype(kind).astype(float))
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("transpose_a,transpose_b", [(False, False), (True, False), (False, True), (True, True)])
+def test_batches_views_and_transposes(target, transpose_a, transpose_b, rng) -> None:
+    b = Builder()
+    x = b.input("x", "f32", ("batch", 3, 7, "s") if transpose_a else ("batch", 3, "s", 7))
+    y = b.input("y", "f32", (3, "t", 7) if transpose_b else (3, 7, "t"))
+    left = b.transpose(x, perm=(0, 1, 3, 2)) if transpose_a else x
+    right = b.transpose(y, perm=(0, 2, 1)) if transpose_b else y
+    b.output("z", b.matmul(left, right))
+    executable = build_executable(b.build(), target)
+    for s, t, batch in ((5, 18, 2), (1, 1, 1), (33, 40, 1), (0, 4, 2), (4, 0, 2), (3, 3, 0)):
+        a = rng.standard_normal((batch, 3, s, 7), dtype=np.float32)
+        c = rng.standard_normal((3, 7, t), dtype=np.float32)
+        feeds = {"x": a.swapaxes(2, 3).copy() if transpose_a else a, "y": c.swapaxes(1, 2).copy() if transpose_b else c}
+        np.testing.assert_allclose(executable.run(feeds)["z"], a.astype(float) @ c, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("after", [True, False])
+def test_touches_nothing_outside(target, after, rng) -> None:
+    for m, n, k in ((1, 1, 1), (7, 17, 13), (6, 16, 32), (33, 31, 65)):
+        weight = rng.standard_normal((k, n), dtype=np.float32)
+        executable = build_executable(matmul("m", n, k, weight), target)
+        guard = Guarded(rng.standard_normal((m, k), dtype=np.float32), after)
+        executable(guard.array)
+        guard.release()
+
+
+def test_depth_zero_is_the_epilogue_of_zero(rng) -> None:
+    b = Builder()
+    x, y = b.input("x", "f32", (3, "k")), b.input("y", "f32", ("k", 4))
+    b.output("z", b.add(b.matmul(x, y), 2.0))
+    executable = build_executable(b.build())
+    assert np.array_equal(executable(np.zeros((3, 0), np.float32), np.zeros((0, 4), np.float32))[0], np.full((3, 4), 2, np.float32))
