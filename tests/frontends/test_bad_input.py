@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from pathlib import Path
@@ -68,10 +69,8 @@ def test_flipped_bytes_never_raise_anything_else(make_model: MakeModel) -> None:
         broken = bytearray(data)
         for _ in range(dice.choice((1, 1, 2, 4))):
             broken[dice.randrange(len(broken))] = dice.randrange(256)
-        try:
+        with contextlib.suppress(TgenError):
             load(bytes(broken))
-        except TgenError:
-            pass
 
 
 def test_unknown_opset(make_model: MakeModel) -> None:
@@ -177,7 +176,9 @@ def test_unknown_symbol_and_bad_extents(make_model: MakeModel) -> None:
 
 
 def test_function_that_calls_itself(make_model: MakeModel) -> None:
-    loop = helper.make_function("my", "loop", ["a"], ["b"], [node("loop", ["a"], ["b"], domain="my")], [helper.make_opsetid("my", 1)])
+    loop = helper.make_function(
+        "my", "loop", ["a"], ["b"], [node("loop", ["a"], ["b"], domain="my")], [helper.make_opsetid("my", 1)]
+    )
     model = make_model([node("loop", ["x"], ["y"], name="call", domain="my")], {"x": [2]}, functions=[loop], domains=["my"])
     fails(model, InvalidModel, "calls itself", "loop")
 

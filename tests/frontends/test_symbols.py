@@ -67,7 +67,9 @@ def test_reshape_by_gathered_extents(make_model: MakeModel) -> None:
     assert ops(graph) == ["reshape"]
 
 
-@pytest.mark.parametrize(("wanted", "shape"), [((0, 0, 4, -1), "batch, seq, 4, 8"), ((0, -1), "batch, 32*seq"), ((-1, 32), "batch*seq, 32")])
+@pytest.mark.parametrize(
+    ("wanted", "shape"), [((0, 0, 4, -1), "batch, seq, 4, 8"), ((0, -1), "batch, 32*seq"), ((-1, 32), "batch*seq, 32")]
+)
 def test_reshape_with_zero_and_rest(make_model: MakeModel, wanted: tuple[int, ...], shape: str) -> None:
     model = make_model([node("Reshape", ["x", "s"], ["y"])], {"x": ["batch", "seq", 32]}, constants={"s": ints(*wanted)})
     assert shapes(load(model)) == f"f32[{shape}]"
@@ -131,7 +133,9 @@ def test_a_question_that_depends_on_the_extent_is_data(make_model: MakeModel) ->
 
 
 def test_shape_that_is_an_input_can_be_fixed(make_model: MakeModel) -> None:
-    model = make_model([node("Reshape", ["x", "s"], ["y"], name="view")], {"x": ["n", 6], "s": [2]}, dtypes={"s": TensorProto.INT64})
+    model = make_model(
+        [node("Reshape", ["x", "s"], ["y"], name="view")], {"x": ["n", 6], "s": [2]}, dtypes={"s": TensorProto.INT64}
+    )
     with pytest.raises(DataDependent, match="view") as info:
         load(model)
     assert info.value.inputs == ("s",)
@@ -162,7 +166,14 @@ def export_bert(path: Path, attention: str, dynamo: bool) -> None:
     axes = {name: {0: "batch", 1: "seq"} for name in names}
     options = {"dynamic_shapes": axes} if dynamo else {"dynamic_axes": axes, "opset_version": 17}
     torch.onnx.export(
-        Encoder().eval(), example, str(path), input_names=names, output_names=["last", "pooled"], dynamo=dynamo, verbose=False, **options
+        Encoder().eval(),
+        example,
+        str(path),
+        input_names=names,
+        output_names=["last", "pooled"],
+        dynamo=dynamo,
+        verbose=False,
+        **options,
     )
 
 
@@ -181,7 +192,11 @@ def test_bert_as_torch_exports_it(tmp_path: Path, attention: str, dynamo: bool) 
     for batch, seq in ((2, 7), (1, 16), (3, 1)):
         mask = np.ones((batch, seq), np.int64)
         mask[-1, seq // 2 + 1 :] = 0
-        feeds = {"input_ids": dice.integers(0, 100, (batch, seq)), "attention_mask": mask, "token_type_ids": np.zeros((batch, seq), np.int64)}
+        feeds = {
+            "input_ids": dice.integers(0, 100, (batch, seq)),
+            "attention_mask": mask,
+            "token_type_ids": np.zeros((batch, seq), np.int64),
+        }
         wanted = session.run(["last", "pooled"], feeds)
         found = evaluate(graph, feeds)
         np.testing.assert_allclose(found["last"], wanted[0], rtol=1e-4, atol=1e-5)

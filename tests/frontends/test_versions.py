@@ -40,7 +40,11 @@ CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray]]] = {
     "clip 7 default": (7, [node("Clip", ["x"], ["y"])], {}),
     "clip 11": (11, [node("Clip", ["x", "", "hi"], ["y"])], {"hi": np.array(0.5, np.float32)}),
     "squeeze 11": (11, [node("Unsqueeze", ["x"], ["u"], axes=[0, 2]), node("Squeeze", ["u"], ["y"], axes=[2])], {}),
-    "squeeze 13": (13, [node("Unsqueeze", ["x", "a"], ["u"]), node("Squeeze", ["u", "b"], ["y"])], {"a": ints(0, 2), "b": ints(-3)}),
+    "squeeze 13": (
+        13,
+        [node("Unsqueeze", ["x", "a"], ["u"]), node("Squeeze", ["u", "b"], ["y"])],
+        {"a": ints(0, 2), "b": ints(-3)},
+    ),
     "squeeze all": (13, [node("Unsqueeze", ["x", "a"], ["u"]), node("Squeeze", ["u"], ["y"])], {"a": ints(0, 2)}),
     "slice 9": (9, [node("Slice", ["x"], ["y"], starts=[0, -2], ends=[1, 2**31], axes=[1, 2])], {}),
     "slice 10": (10, [CUT[0]], {"s": ints(0, 1), "e": ints(2**62, -1)}),
@@ -57,20 +61,33 @@ CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray]]] = {
     "dropout 13": (13, [node("Dropout", ["x", "r"], ["y", "m"])], {"r": np.array(0.5, np.float32)}),
     "reshape 0 -1": (13, [node("Reshape", ["x", "s"], ["y"])], {"s": ints(0, -1)}),
     "pow mixed": (13, [node("Pow", ["x", "k"], ["y"])], {"k": ints(2)}),
-    "gemm 7": (7, [node("Flatten", ["x"], ["f"]), node("Gemm", ["f", "w", "c"], ["y"], transB=1, alpha=0.5, beta=2.0)],
-               {"w": np.ones((5, 12), np.float32), "c": np.arange(5, dtype=np.float32)}),
-    "batch_normalization 9": (9, [node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y"], epsilon=0.1)], {"s": np.array([1, 2, 3], np.float32)}),
+    "gemm 7": (
+        7,
+        [node("Flatten", ["x"], ["f"]), node("Gemm", ["f", "w", "c"], ["y"], transB=1, alpha=0.5, beta=2.0)],
+        {"w": np.ones((5, 12), np.float32), "c": np.arange(5, dtype=np.float32)},
+    ),
+    "batch_normalization 9": (
+        9,
+        [node("BatchNormalization", ["x", "s", "s", "s", "s"], ["y"], epsilon=0.1)],
+        {"s": np.array([1, 2, 3], np.float32)},
+    ),
     "expand both ways": (13, [node("Expand", ["x", "s"], ["y"])], {"s": ints(5, 1, 1, 4)}),
-    "range": (13, [node("Range", ["a", "b", "c"], ["r"]), node("Cast", ["r"], ["f"], to=1), node("Add", ["x", "f"], ["y"])],
-              {"a": ints(1)[0], "b": ints(12)[0], "c": ints(3)[0]}),
+    "range": (
+        13,
+        [node("Range", ["a", "b", "c"], ["r"]), node("Cast", ["r"], ["f"], to=1), node("Add", ["x", "f"], ["y"])],
+        {"a": ints(1)[0], "b": ints(12)[0], "c": ints(3)[0]},
+    ),
     "constant_of_shape": (13, [node("ConstantOfShape", ["s"], ["c"]), node("Add", ["x", "c"], ["y"])], {"s": ints(3, 1)}),
     "max of three": (13, [node("Max", ["x", "c", "x"], ["y"])], {"c": np.zeros(4, np.float32)}),
     "mean of three": (13, [node("Mean", ["x", "c", "x"], ["y"])], {"c": np.ones(4, np.float32)}),
     "gelu 20 by its definition or not": (20, [node("Gelu", ["x"], ["y"], approximate="tanh")], {}),
     "layer_normalization 17": (17, [node("LayerNormalization", ["x", "g"], ["y"], axis=-1)], {"g": np.arange(4, dtype=np.float32)}),
     "mean_variance_normalization": (13, [node("MeanVarianceNormalization", ["x"], ["y"], axes=[0, 2])], {}),
-    "quantise and back": (13, [node("QuantizeLinear", ["x", "s", "z"], ["q"], axis=1), node("DequantizeLinear", ["q", "s", "z"], ["y"], axis=1)],
-                          {"s": np.array([0.1, 0.2, 0.01], np.float32), "z": np.array([0, 5, -9], np.int8)}),
+    "quantise and back": (
+        13,
+        [node("QuantizeLinear", ["x", "s", "z"], ["q"], axis=1), node("DequantizeLinear", ["q", "s", "z"], ["y"], axis=1)],
+        {"s": np.array([0.1, 0.2, 0.01], np.float32), "z": np.array([0, 5, -9], np.int8)},
+    ),
 }
 
 
@@ -81,7 +98,7 @@ def test_against_onnxruntime(make_model: MakeModel, name: str) -> None:
     opset, nodes, constants = CASES[name]
     outputs = [o for o in nodes[-1].output if o]
     kinds = {"m": TensorProto.BOOL}
-    model = make_model(nodes, {"x": X.shape}, {o: None for o in outputs}, constants=constants, opset=opset, dtypes=kinds)
+    model = make_model(nodes, {"x": X.shape}, dict.fromkeys(outputs), constants=constants, opset=opset, dtypes=kinds)
     wanted = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": X})
     found = evaluate(load(model), {"x": X})
     for output, array in zip(outputs, wanted):

@@ -15,7 +15,6 @@ from ..ir.types import TensorType
 if TYPE_CHECKING:
     import onnx
 
-Model = "str | os.PathLike[str] | onnx.ModelProto | Graph"
 FolderLoader = Callable[..., Graph]
 
 _FOLDERS: list[tuple[Callable[[Path], bool], FolderLoader]] = []
@@ -33,7 +32,12 @@ def register_folder_loader(detect: Callable[[Path], bool], load: FolderLoader) -
         _FOLDERS.insert(0, (detect, load))
 
 
-def load(model: Any, *, shapes: Mapping[str, int] | None = None, values: Mapping[str, Any] | None = None) -> Graph:
+def load(
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    *,
+    shapes: Mapping[str, int] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Graph:
     """The graph of a model.
 
     model: path of an .onnx file (binary protobuf) or of a folder (Hugging Face; or one that holds a model.onnx), an

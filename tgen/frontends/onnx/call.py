@@ -124,10 +124,14 @@ class Call:
         for name, attribute in self.given.items():
             wanted = self.schema.attributes.get(name)
             if wanted is None:
-                raise InvalidModel(f"{what}: {self.op_type} {self.name!r} has attribute {name!r}, which opset {self.opset} does not define")
+                raise InvalidModel(
+                    f"{what}: {self.op_type} {self.name!r} has attribute {name!r}, which opset {self.opset} does not define"
+                )
             if attribute.type != int(wanted.type.value):
                 kind = AttributeProto.AttributeType.Name(attribute.type).lower()
-                raise InvalidModel(f"{what}: {self.op_type} {self.name!r}: attribute {name!r} is {kind}, not {wanted.type.name.lower()}")
+                raise InvalidModel(
+                    f"{what}: {self.op_type} {self.name!r}: attribute {name!r} is {kind}, not {wanted.type.name.lower()}"
+                )
 
     def diagnose(self, error: TgenError, what: str) -> TgenError:
         """InvalidModel if ONNX's own type inference refuses the node too, else Unsupported: the limit is tgen's."""

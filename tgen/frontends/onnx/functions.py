@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx import AttributeProto, FunctionProto, defs
+from onnx import AttributeProto, FunctionProto
 
 from ...ir.errors import InvalidModel, Unsupported
 from ...ir.graph import Value
@@ -14,9 +14,9 @@ from .structure import opsets
 from .symbols import type_proto
 
 
-def has_body(schema: defs.OpSchema | None) -> bool:
-    """Whether ONNX defines an operator by others."""
-    return schema is not None and (schema.has_function or schema.has_context_dependent_function)
+def has_body(schema: Any) -> bool:
+    """Whether ONNX defines an operator (an OpSchema, or None) by others."""
+    return schema is not None and bool(schema.has_function or schema.has_context_dependent_function)
 
 
 def call_local(call: Call, function: FunctionProto) -> list[Any]:
@@ -25,7 +25,9 @@ def call_local(call: Call, function: FunctionProto) -> list[Any]:
     if function.name in call.importer.calling:
         raise InvalidModel(f"{what} calls itself: {' → '.join([*call.importer.calling, function.name])}")
     if len(call.operands) > len(function.input) or len(call.node.output) > len(function.output):
-        raise InvalidModel(f"{what} has {len(function.input)} inputs and {len(function.output)} outputs; {call.name!r} wants others")
+        raise InvalidModel(
+            f"{what} has {len(function.input)} inputs and {len(function.output)} outputs; {call.name!r} wants others"
+        )
     call.importer.calling.append(function.name)
     try:
         found = _inline(call, function, f"{call.name}/")
@@ -57,8 +59,7 @@ def expand(call: Call) -> list[Any]:
 
 def standard_body(call: Call) -> FunctionProto:
     """ONNX's definition of an operator for these attributes and operand types, at the newest version that the model's opset allows."""
-    schema = call.schema
-    assert schema is not None
+    schema: Any = call.schema
     if schema.has_function:
         version = _newest(schema.function_opset_versions, call)
         return FunctionProto.FromString(schema.get_function_with_opset_version(version))

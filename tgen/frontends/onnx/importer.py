@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +29,9 @@ class Missing:
 
 
 MISSING = Missing()
-Known = Union[Value, Missing, TensorProto, None]  # a TensorProto is an initialiser that nothing has read yet; None: an absent optional
+Known = Union[
+    Value, Missing, TensorProto, None
+]  # a TensorProto is an initialiser that nothing has read yet; None: an absent optional
 
 
 @dataclass
@@ -49,9 +51,7 @@ class Scope:
         return scope
 
 
-def load_onnx(
-    source: Any, *, shapes: Mapping[str, int] | None = None, values: Mapping[str, Any] | None = None
-) -> Graph:
+def load_onnx(source: Any, *, shapes: Mapping[str, int] | None = None, values: Mapping[str, Any] | None = None) -> Graph:
     """The graph of an ONNX model: a path, bytes or onnx.ModelProto. See `tgen.frontends.load`."""
     from . import mappings  # noqa: F401  (fills the registry)
 
@@ -118,7 +118,9 @@ class Importer:
         check_shapes(shapes, list(types.values()))
         for name, declared in types.items():
             wanted = declared.substitute(shapes)
-            scope.names[name] = self._fixed(name, wanted, values[name]) if name in values else self.build.input(name, wanted.dtype, wanted.shape)
+            scope.names[name] = (
+                self._fixed(name, wanted, values[name]) if name in values else self.build.input(name, wanted.dtype, wanted.shape)
+            )
 
     def _fixed(self, name: str, wanted: TensorType, given: Any) -> Value:
         array = np.asarray(given)

@@ -47,7 +47,9 @@ class Problems:
         if not self.nodes:
             return
         count = len(self.nodes)
-        text = f"{what}: {count} thing{'s' * (count > 1)} tgen does not support:\n" + "\n".join(f"  {line}" for line in self.lines())
+        text = f"{what}: {count} thing{'s' * (count > 1)} tgen does not support:\n" + "\n".join(
+            f"  {line}" for line in self.lines()
+        )
         if self.settled:
             hint = ", ".join(f"{name!r}: ..." for name in self.inputs)
             raise DataDependent(f"{text}\n  fix the values of these inputs: load(..., values={{{hint}}})", self.inputs)

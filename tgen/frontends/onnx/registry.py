@@ -145,5 +145,3 @@ def dtype_attribute(code: int, call: Call) -> DType:
 def scalar_constant(value: float, dtype: DType) -> np.ndarray:
     """A rank-0 array."""
     return np.asarray(value).astype(dtype.numpy)
-
-

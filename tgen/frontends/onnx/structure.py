@@ -24,7 +24,9 @@ def opsets(imports: Iterable[onnx.OperatorSetIdProto], what: str) -> dict[str, i
     for entry in imports:
         domain = normal_domain(entry.domain)
         if versions.setdefault(domain, entry.version) != entry.version:
-            raise InvalidModel(f"{what} imports operator set {domain or 'ai.onnx'!r} in versions {versions[domain]} and {entry.version}")
+            raise InvalidModel(
+                f"{what} imports operator set {domain or 'ai.onnx'!r} in versions {versions[domain]} and {entry.version}"
+            )
     newest = onnx.defs.onnx_opset_version()
     version = versions.get("")
     if version is not None and not OLDEST_OPSET <= version <= newest:
@@ -81,7 +83,9 @@ def ordered(nodes: Iterable[NodeProto], given: Iterable[str], outer: frozenset[s
     for at, node in enumerate(listed):
         for name in filter(None, node.output):
             if name in maker or name in known:
-                raise InvalidModel(f"{what}: {describe(node)} defines {name!r}, which is already defined{_by(listed, maker.get(name))}")
+                raise InvalidModel(
+                    f"{what}: {describe(node)} defines {name!r}, which is already defined{_by(listed, maker.get(name))}"
+                )
             maker[name] = at
     needs: dict[int, list[int]] = {}
     for at, node in enumerate(listed):

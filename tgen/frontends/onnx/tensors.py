@@ -95,7 +95,9 @@ def read_external(tensor: TensorProto, folder: Path | None, needed: int, what: s
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if offset + length > size:
-            raise InvalidModel(f"{what}: external file {path} has {size:,} bytes; bytes {offset:,} to {offset + length:,} are wanted")
+            raise InvalidModel(
+                f"{what}: external file {path} has {size:,} bytes; bytes {offset:,} to {offset + length:,} are wanted"
+            )
         if not length:
             return memoryview(b"")
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

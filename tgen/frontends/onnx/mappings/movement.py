@@ -40,7 +40,9 @@ def _slice(
     call: Call, x: Value, axes: tuple[int, ...], starts: tuple[DimLike, ...], ends: tuple[DimLike, ...], steps: tuple[int, ...]
 ) -> Value:
     if not len(axes) == len(starts) == len(ends) == len(steps):
-        raise InvalidModel(f"{call.importer.what}: Slice {call.name!r} has {len(axes)} axes, {len(starts)} starts, {len(ends)} ends")
+        raise InvalidModel(
+            f"{call.importer.what}: Slice {call.name!r} has {len(axes)} axes, {len(starts)} starts, {len(ends)} ends"
+        )
     along = tuple(normalise_axis(a, x.type.rank, "slice") for a in axes)
     if len(set(along)) != len(along) or 0 in steps:
         raise InvalidModel(f"{call.importer.what}: Slice {call.name!r}: axes {list(axes)} with steps {list(steps)}")
@@ -69,15 +71,16 @@ def _split(call: Call, x: Value, sizes: tuple[DimLike, ...] | None, parts: int, 
     if sizes is None:
         part = dims.ceildiv(whole, parts)
         sizes = (*[part] * (parts - 1), whole - part * (parts - 1))
-        if equal and sizes[-1] != part or isinstance(sizes[-1], int) and sizes[-1] < 0:
+        if (equal and sizes[-1] != part) or (isinstance(sizes[-1], int) and sizes[-1] < 0):
             raise InvalidModel(f"{call.importer.what}: Split {call.name!r}: {parts} parts of {whole} are not equal")
-    found = call.build.split(x, axis=axis, sizes=sizes)
-    return found
+    return call.build.split(x, axis=axis, sizes=sizes)
 
 
 @onnx_op("Pad", since=2)
 def pad_attributes(call: Call, x: Value) -> Value:
-    return _pad(call, x, tuple(call.required("pads")), call.build.constant(call.attr("value", 0.0), x.type.dtype), tuple(range(x.type.rank)))
+    return _pad(
+        call, x, tuple(call.required("pads")), call.build.constant(call.attr("value", 0.0), x.type.dtype), tuple(range(x.type.rank))
+    )
 
 
 @onnx_op("Pad", since=11)

@@ -29,7 +29,9 @@ def batch_normalization(call: Call, x: Value, scale: Value, bias: Value, mean: V
     if call.attr("training_mode", 0) or call.attr("spatial", 1) != 1:
         raise Unsupported("training mode" if call.attr("training_mode", 0) else "spatial = 0")
     b, dtype = call.build, x.type.dtype
-    factor = b.div(b.cast(scale, to=variance.type.dtype), b.sqrt(b.add(variance, b.constant(call.attr("epsilon"), variance.type.dtype))))
+    factor = b.div(
+        b.cast(scale, to=variance.type.dtype), b.sqrt(b.add(variance, b.constant(call.attr("epsilon"), variance.type.dtype)))
+    )
     shift = b.sub(b.cast(bias, to=variance.type.dtype), b.mul(b.cast(mean, to=variance.type.dtype), factor))
     column = (-1,) if x.type.rank < 2 else (x.type.shape[1], *[1] * (x.type.rank - 2))
     if x.type.rank < 2:

@@ -10,7 +10,17 @@ from ....ir.op import OPS, normalise_axis
 from ..call import Call
 from ..registry import onnx_op, snake
 
-_SINCE_18 = "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare".split()
+_SINCE_18 = [
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSumSquare",
+]
 
 
 @onnx_op(*_SINCE_18, "ReduceSum", since=1)

@@ -83,7 +83,9 @@ def reshape(call: Call, x: Value, wanted: Value) -> Value:
     if not call.attr("allowzero", 0):
         for axis, d in enumerate(shape):
             if d == 0 and axis >= x.type.rank:
-                raise InvalidModel(f"{call.importer.what}: Reshape {call.name!r} to {shape}: entry {axis} keeps an axis that {x.type} lacks")
+                raise InvalidModel(
+                    f"{call.importer.what}: Reshape {call.name!r} to {shape}: entry {axis} keeps an axis that {x.type} lacks"
+                )
             shape[axis] = x.type.shape[axis] if d == 0 else d
     unknown = [axis for axis, d in enumerate(shape) if d == -1]
     if len(unknown) > 1 or any(isinstance(d, int) and d < -1 for d in shape):
