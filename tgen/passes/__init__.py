@@ -1,0 +1,1 @@
+"""Transformations of graphs, from what was loaded to what is planned."""
