@@ -20,7 +20,7 @@ class Builder:
     """Collects inputs and outputs; values are made by `apply` or by the method named like the op.
 
     Methods take operands positionally (Values, NumPy arrays or Python numbers, which become constants; a number takes the
-    dtype of the first Value) and attributes by keyword. The result is a Value, or a tuple for ops with several results.
+    dtype of the last Value) and attributes by keyword. The result is a Value, or a tuple for ops with several results.
     """
 
     def __init__(self, name: str = "model") -> None:
@@ -73,7 +73,7 @@ class Builder:
         cls = OPS[name]
 
         def make(*operands: Any, **attributes: Any) -> Any:
-            model = next((x.type.dtype for x in operands if isinstance(x, Value)), None)
+            model = next((x.type.dtype for x in reversed(operands) if isinstance(x, Value)), None)
             values = (x if isinstance(x, Value) else self._lift(x, model) for x in operands)
             return self.apply(cls(**attributes), *values)
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from ..ir.builder import Builder
 from ..ir.dims import DimLike, evaluate_dim, product, symbols
+from ..ir.dtypes import DType
 from ..ir.errors import Unsupported
+from ..ir.expr import Arg, cast
 from ..ir.forms import Map
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.ops.fused import Contraction, PackA, PackB, Packing, TiledContraction
+from .lower import map_program
 from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
 
@@ -51,6 +54,9 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
     m, k = a[0].type.shape[-2:]
     n = b[0].type.shape[-1]
     choice = choose(target, a[0].type.dtype, op.accumulate, m, n, k, len(op.products))
+    if choice is None and a[0].type.dtype is not op.accumulate:  # no such instruction: multiply in the accumulator's dtype
+        a, b = (tuple(_converted(x, op.accumulate) for x in parts) for parts in (a, b))
+        choice = choose(target, op.accumulate, op.accumulate, m, n, k, len(op.products))
     if choice is None:
         raise Unsupported(f"{node.origin or 'contraction'}: target {target.name} multiplies no {a[0].type.dtype} into {op.accumulate}")
     tile, (mr, nr) = choice.tile, choice.block
@@ -66,6 +72,10 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
         op.epilogues, op.products, op.a_parts, op.b_parts, op.accumulate, lead, n, k, tile.name, (mr, nr), depth_block(tile, nr, target.caches), packing, pack_a
     )
     return Value(Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin))
+
+
+def _converted(x: Value, dtype: DType) -> Value:
+    return Value(Node(map_program(cast(Arg(x.type.dtype, 0), dtype), x.type.with_dtype(dtype), [x.type]), (x,), x.node.origin))
 
 
 def _rows_flattened(build: Builder, a: Value) -> Value:
