@@ -26,7 +26,8 @@ class Target:
     """triple, cpu, features: as LLVM takes them (cpu is a scheduling model). lanes: float32 lanes of a vector.
 
     needs: CPU features the code uses. tiles: multiply-accumulate instructions, best first for a tie. spin_hint: LLVM IR line of the
-    instruction that waits politely. enter, leave: LLVM IR intrinsics run by each thread around a run (AMX configuration).
+    instruction that waits politely. uses_tiles: the process must ask the kernel's permission (AMX). converts_f16: has an
+    instruction between float16 and float32.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Target:
     caches: Caches = Caches()
     spin_hint: str = ""
     uses_tiles: bool = False
+    converts_f16: bool = True
 
     @property
     def feature_string(self) -> str:

@@ -16,5 +16,6 @@ GENERIC = Target(
     needs=(),
     lanes=4,
     registers=16,
+    converts_f16=False,
     tiles=tuple(vector_tile(f"generic.{d}", d, n, "", 16) for d, n in _LANES.items()),
 )

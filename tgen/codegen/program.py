@@ -19,6 +19,7 @@ from ..targets.emit import declare
 from ..targets.target import Target
 from .context import I64, PTR, VOID, FunctionContext
 from .contract_kernel import emit_contract_kernel
+from .half import HALF_IR
 from .loop_kernel import KERNEL_ARGUMENTS, emit_loop_kernel
 
 CHUNKS_PER_THREAD = 4
@@ -71,7 +72,7 @@ def emit_program(plan: Plan, target: Target) -> str:
             kernels.append(emit_contract_kernel(module, f"kernel.{k}", kernel, tile, plan.symbols, target.lanes, target.feature_string))
     body = _Program(module, plan, target, kernels).emit()
     _entry(module, body, frame_of(plan), target)
-    return str(module)
+    return str(module) + ("" if target.converts_f16 else HALF_IR)
 
 
 def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -> None:
