@@ -61,7 +61,8 @@ def _erf(x: np.ndarray) -> np.ndarray:
 def _pow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if np.asarray(a).dtype.kind in "iu":
         exponent = np.maximum(b, np.zeros((), np.asarray(b).dtype))
-        return np.where(b < 0, truncated_division(np.ones_like(a), np.asarray(a)), np.power(a, exponent)).astype(a.dtype)
+        parity = np.where(b % 2 == 0, a * a, a)  # 1/x^|y| truncated: ±1 for x = ±1, else 0
+        return np.where(b < 0, np.where(np.abs(a) == 1, parity, 0), np.power(a, exponent)).astype(a.dtype)
     return np.power(a, b)
 
 
