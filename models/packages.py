@@ -20,8 +20,10 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -140,14 +142,14 @@ class _Shelf:
 
     def _fetch(self, wanted: str, progress: Progress | None) -> None:
         """Downloads, unpacks what is wanted, then writes the record: a process killed in between leaves no half file behind."""
-        partial = self.folder / ".partial"
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        partial.mkdir()
+        workshop = self.folder / ".partial"
+        shutil.rmtree(workshop, ignore_errors=True)  # of a process that was killed
+        workshop.mkdir()
         try:
-            archive = _download(self.package, self.version, partial, progress)
-            unpacked = self._unpack(archive, wanted, partial, progress)
+            archive = _download(self.package, self.version, workshop, progress)
+            unpacked = self._unpack(archive, wanted, workshop, progress)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(workshop, ignore_errors=True)
         record = self.record() | unpacked
         if wanted.endswith("/"):
             record[wanted] = {"members": sorted(unpacked)}
@@ -155,7 +157,7 @@ class _Shelf:
         fresh.write_text(json.dumps(record, indent=1))
         os.replace(fresh, self.folder / "record.json")
 
-    def _unpack(self, archive: Path, wanted: str, partial: Path, progress: Progress | None) -> dict[str, dict[str, Any]]:
+    def _unpack(self, archive: Path, wanted: str, workshop: Path, progress: Progress | None) -> dict[str, dict[str, Any]]:
         made: dict[str, dict[str, Any]] = {}
         done = 0
         try:
@@ -165,14 +167,14 @@ class _Shelf:
                     raise PackageError(f"{self}: {archive.name} has no {wanted}")
                 for member in chosen:
                     _checked_member(member.name)
-                    temporary, path = partial / "member", self.folder / "files" / member.name
-                    sha256 = _copy(member, temporary, lambda n, before=done: progress and progress("unpack", before + n))
+                    temporary, path = workshop / "member", self.folder / "files" / member.name
+                    sha256 = _copy(member, temporary, _counted(progress, done))
                     path.parent.mkdir(parents=True, exist_ok=True)
                     os.replace(temporary, path)
                     status = path.stat()
                     done += status.st_size
                     made[member.name] = {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
             raise PackageError(f"{self}: {archive.name} is damaged: {error}") from error
         return made
 
@@ -264,12 +266,12 @@ def _members(archive: Path) -> Iterator[list[Member]]:
     """The plain files of a wheel or source archive; links and devices are left out."""
     if archive.name.endswith(".tar.gz"):
         with tarfile.open(archive) as tar:
-            yield [Member(_below_top(m.name), lambda m=m: _file_of(tar, m)) for m in tar.getmembers() if m.isreg()]
+            yield [Member(_below_top(m.name), partial(_file_of, tar, m)) for m in tar.getmembers() if m.isreg()]
     else:
         strip = _below_top if archive.suffix == ".zip" else str
         with zipfile.ZipFile(archive) as zipped:
             plain = [m for m in zipped.infolist() if not m.is_dir() and (m.external_attr >> 28) in (0, 0o10)]
-            yield [Member(strip(m.filename), lambda m=m: zipped.open(m)) for m in plain]
+            yield [Member(strip(m.filename), partial(zipped.open, m)) for m in plain]
 
 
 def _file_of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -283,7 +285,17 @@ def _below_top(name: str) -> str:
     return name.partition("/")[2]
 
 
-def _copy(member: Member, path: Path, progress: Callable[[int], object]) -> str:
+def _counted(progress: Progress | None, before: int) -> Callable[[int], None]:
+    """Tells of the bytes unpacked so far, of which `before` were those of earlier members."""
+
+    def tell(size: int) -> None:
+        if progress:
+            progress("unpack", before + size)
+
+    return tell
+
+
+def _copy(member: Member, path: Path, progress: Callable[[int], None]) -> str:
     """Writes the member to `path`; its SHA-256."""
     hashed, done = hashlib.sha256(), 0
     with member.open() as source, open(path, "wb") as target:

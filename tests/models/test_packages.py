@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import random
 import stat
 import sys
 import tarfile
@@ -183,10 +184,11 @@ def test_links_in_archives_are_left_out(shop: Path, form: str) -> None:
         fetch("toy", "1.0", "toy/link.txt")
 
 
-def test_a_damaged_archive(shop: Path) -> None:
-    path = make_wheel(shop, {"toy/model.bin": bytes(range(256)) * 4000})
+@pytest.mark.parametrize("byte", [0x00, 0xFF])
+def test_a_damaged_archive(shop: Path, byte: int) -> None:
+    path = make_wheel(shop, {"toy/model.bin": random.Random(0).randbytes(10_000) + bytes(10_000)})
     content = bytearray(path.read_bytes())
-    content[100:200] = b"\0" * 100  # inside the first member's compressed bytes
+    content[43:200] = bytes([byte]) * 157  # the first member's compressed bytes begin here
     path.write_bytes(content)
     with pytest.raises(PackageError, match="toy 1.0: toy-1.0-py3-none-any.whl is damaged"):
         fetch("toy", "1.0", "toy/model.bin")
