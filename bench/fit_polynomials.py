@@ -1,6 +1,6 @@
 """Derives the coefficients of `tgen.ir.polynomials`: minimax polynomials by the Remez exchange, in 100-digit arithmetic.
 
-    python bench/fit_polynomials.py > ir/polynomials.py        (needs mpmath and numpy)
+    python bench/fit_polynomials.py | ruff format - > ir/polynomials.py        (needs mpmath, numpy and ruff)
 
 Each row of FITS is one function f on an interval, a degree for float32 and float64, and a weight w: the polynomial P of that
 degree minimises max |w·(P - f)|, where w turns the error of P into a relative error of the final result.
@@ -68,14 +68,54 @@ ATAN = of_square(lambda x: (mp.atan(x) / x - 1) / x**2)
 # name: (law, f, w, low, high, degree for float32, for float64)
 FITS: dict[str, tuple[str, Function, Function, mp.mpf, mp.mpf, int | None, int | None]] = {
     "EXP": ("e^r = 1 + r + r²·P(r), |r| ≤ ln 2", EXPM1, lambda r: r**2 / mp.exp(r), -LN2 * 1.001, LN2 * 1.001, 5, 11),
-    "EXP2": ("2^r = 1 + r·P(r), |r| ≤ 1", lambda r: mp.expm1(r * LN2) / r, lambda r: r / mp.mpf(2) ** r, mp.mpf(-1), mp.mpf(1), 6, 12),
+    "EXP2": (
+        "2^r = 1 + r·P(r), |r| ≤ 1",
+        lambda r: mp.expm1(r * LN2) / r,
+        lambda r: r / mp.mpf(2) ** r,
+        mp.mpf(-1),
+        mp.mpf(1),
+        6,
+        12,
+    ),
     "EXPM1": ("e^r - 1 = r + r²·P(r), |r| ≤ ln 2/2", EXPM1, lambda r: r, -LN2 / 2 * 1.001, LN2 / 2 * 1.001, 4, 9),
-    "LOG": ("ln(1 + f) = f + f²·P(f), √½ ≤ 1 + f < √2", lambda f: (mp.log1p(f) - f) / f**2, lambda f: f, 1 / ROOT - 1, ROOT - 1, 8, 19),
-    "SIN": ("sin r = r + r³·P(r²), |r| ≤ π/4", of_square(lambda r: (mp.sin(r) / r - 1) / r**2), lambda z: z, mp.mpf(0), QUARTER * 1.001, 2, 5),
-    "COS": ("cos r = 1 - r²/2 + r⁴·P(r²), |r| ≤ π/4", of_square(lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4), lambda z: z**2, mp.mpf(0), QUARTER * 1.001, 2, 5),
+    "LOG": (
+        "ln(1 + f) = f + f²·P(f), √½ ≤ 1 + f < √2",
+        lambda f: (mp.log1p(f) - f) / f**2,
+        lambda f: f,
+        1 / ROOT - 1,
+        ROOT - 1,
+        8,
+        19,
+    ),
+    "SIN": (
+        "sin r = r + r³·P(r²), |r| ≤ π/4",
+        of_square(lambda r: (mp.sin(r) / r - 1) / r**2),
+        lambda z: z,
+        mp.mpf(0),
+        QUARTER * 1.001,
+        2,
+        5,
+    ),
+    "COS": (
+        "cos r = 1 - r²/2 + r⁴·P(r²), |r| ≤ π/4",
+        of_square(lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4),
+        lambda z: z**2,
+        mp.mpf(0),
+        QUARTER * 1.001,
+        2,
+        5,
+    ),
     "ASIN": ("arcsin s = s + s³·P(s²), |s| ≤ ½", ASIN, lambda z: z, mp.mpf(0), mp.mpf("0.25"), 4, 11),
     "ATAN": ("arctan t = t + t³·P(t²), |t| ≤ 1", ATAN, lambda z: z, mp.mpf(0), mp.mpf(1), 8, 20),
-    "ERF_LOG": ("erf x = 1 - e^(-x·P(x)), 0 ≤ x ≤ 4", lambda x: -mp.log(mp.erfc(x)) / x, lambda x: mp.erfc(x) * x / mp.erf(x) if x else mp.mpf(1), mp.mpf(0), mp.mpf(4), 9, None),
+    "ERF_LOG": (
+        "erf x = 1 - e^(-x·P(x)), 0 ≤ x ≤ 4",
+        lambda x: -mp.log(mp.erfc(x)) / x,
+        lambda x: mp.erfc(x) * x / mp.erf(x) if x else mp.mpf(1),
+        mp.mpf(0),
+        mp.mpf(4),
+        9,
+        None,
+    ),
     "ERF": ("erf x = x·P(x²), |x| ≤ 1", of_square(lambda x: mp.erf(x) / x), lambda z: mp.mpf(1), mp.mpf(0), mp.mpf(1), None, 12),
     "ERFC": (
         "erfc x = e^(-x²)·P(u), 1 ≤ x ≤ 6, u = (x - 2.2)/(x + 2.2)",
@@ -86,8 +126,24 @@ FITS: dict[str, tuple[str, Function, Function, mp.mpf, mp.mpf, int | None, int |
         None,
         16,
     ),
-    "POW_LOG2": ("log2(1 + f) = f·P(f), √½ ≤ 1 + f < √2, for a float32 pow", lambda f: mp.log1p(f) / f / LN2, lambda f: f / mp.log1p(f), 1 / ROOT - 1, ROOT - 1, None, 13),
-    "POW_EXP2": ("2^r = P(r), |r| ≤ ½, for a float32 pow", lambda r: mp.mpf(2) ** r, lambda r: mp.mpf(2) ** -r, mp.mpf(-0.5), mp.mpf(0.5), None, 7),
+    "POW_LOG2": (
+        "log2(1 + f) = f·P(f), √½ ≤ 1 + f < √2, for a float32 pow",
+        lambda f: mp.log1p(f) / f / LN2,
+        lambda f: f / mp.log1p(f),
+        1 / ROOT - 1,
+        ROOT - 1,
+        None,
+        13,
+    ),
+    "POW_EXP2": (
+        "2^r = P(r), |r| ≤ ½, for a float32 pow",
+        lambda r: mp.mpf(2) ** r,
+        lambda r: mp.mpf(2) ** -r,
+        mp.mpf(-0.5),
+        mp.mpf(0.5),
+        None,
+        7,
+    ),
 }
 
 
@@ -98,7 +154,9 @@ def show(name: str, law: str, coefficients: list[mp.mpf], bits: int, error: floa
 
 
 def main() -> None:
-    print('"""Coefficients, lowest degree first. Written by bench/fit_polynomials.py; the figure is the greatest relative error."""\n')
+    print(
+        '"""Coefficients, lowest degree first. Written by bench/fit_polynomials.py; the figure is the greatest relative error."""\n'
+    )
     print("from __future__ import annotations\n")
     for name, (law, f, w, low, high, *degrees) in FITS.items():
         for bits, degree in zip((32, 64), degrees):

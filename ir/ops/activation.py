@@ -11,8 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..dtypes import BF16, F16, F32
 from ..errors import TypeMismatch
-from ..expr import Expr, call, const, maximum, minimum, select
+from ..expr import Arg, Expr, call, cast, const, maximum, minimum, select
+from ..forms import Map
 from ..op import op
 from ..types import TensorType, broadcast
 from .elementwise import Elementwise, wide
@@ -23,6 +25,23 @@ _FLOATS = "float"
 
 def _times(x: Expr, factor: float) -> Expr:
     return x if factor == 1 else x * factor
+
+
+def _rounded(threshold: float, x: np.ndarray) -> float:
+    """A threshold as the body compares with it: a float32, unless x is float64 or an integer."""
+    return threshold if x.dtype.kind in "iu" or x.dtype == np.float64 else float(np.float32(threshold))
+
+
+class Activation(Elementwise):
+    """Base: f16 and bf16 are computed in float32 and rounded once."""
+
+    kinds: ClassVar[str] = _FLOATS
+
+    def form(self, *operands: TensorType) -> Map:
+        dtype = operands[0].dtype
+        if dtype not in (F16, BF16):
+            return super().form(*operands)
+        return Map(cast(self.body(*(cast(Arg(t.dtype, k), F32) for k, t in enumerate(operands))), dtype))
 
 
 @op
@@ -37,10 +56,9 @@ class Relu(Elementwise):
 
 
 @op
-class LeakyRelu(Elementwise):
+class LeakyRelu(Activation):
     """x for x ≥ 0, else alpha·x"""
 
-    kinds: ClassVar[str] = _FLOATS
     alpha: float = 0.01
 
     def body(self, x: Expr) -> Expr:
@@ -51,8 +69,10 @@ class LeakyRelu(Elementwise):
 
 
 @op
-class PRelu(Elementwise):
+class PRelu(Activation):
     """x for x ≥ 0, else slope·x; slope broadcasts to x, never x to slope."""
+
+    kinds: ClassVar[str] = "float int uint"
 
     def infer(self, *operands: TensorType) -> TensorType:
         x, slope = operands
@@ -68,24 +88,22 @@ class PRelu(Elementwise):
 
 
 @op
-class ThresholdedRelu(Elementwise):
+class ThresholdedRelu(Activation):
     """x for x > alpha, else 0 (also for NaN)"""
 
-    kinds: ClassVar[str] = _FLOATS
     alpha: float = 1.0
 
     def body(self, x: Expr) -> Expr:
         return select(x > self.alpha, x, 0)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.where(x > x.dtype.type(self.alpha), x, np.zeros((), x.dtype))
+        return np.where(wide(x) > _rounded(self.alpha, x), x, np.zeros((), x.dtype))
 
 
 @op
-class Elu(Elementwise):
+class Elu(Activation):
     """x for x ≥ 0, else alpha·(e^x - 1)"""
 
-    kinds: ClassVar[str] = _FLOATS
     alpha: float = 1.0
 
     def body(self, x: Expr) -> Expr:
@@ -96,10 +114,9 @@ class Elu(Elementwise):
 
 
 @op
-class Selu(Elementwise):
+class Selu(Activation):
     """gamma·x for x > 0, else gamma·alpha·(e^x - 1)"""
 
-    kinds: ClassVar[str] = _FLOATS
     alpha: float = 1.67326319217681884765625
     gamma: float = 1.05070102214813232421875
 
@@ -111,10 +128,9 @@ class Selu(Elementwise):
 
 
 @op
-class Celu(Elementwise):
+class Celu(Activation):
     """max(0, x) + min(0, alpha·(e^(x/alpha) - 1)), alpha ≠ 0"""
 
-    kinds: ClassVar[str] = _FLOATS
     alpha: float = 1.0
 
     def body(self, x: Expr) -> Expr:
@@ -127,10 +143,9 @@ class Celu(Elementwise):
 
 
 @op
-class Gelu(Elementwise):
+class Gelu(Activation):
     """x·Φ(x) = x/2·(1 + erf(x/√2)); approximate="tanh": x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))"""
 
-    kinds: ClassVar[str] = _FLOATS
     approximate: str = "none"
 
     def body(self, x: Expr) -> Expr:
@@ -150,10 +165,8 @@ class Gelu(Elementwise):
 
 
 @op
-class Sigmoid(Elementwise):
+class Sigmoid(Activation):
     """1/(1 + e^-x)"""
-
-    kinds: ClassVar[str] = _FLOATS
 
     def body(self, x: Expr) -> Expr:
         return call("sigmoid", x)
@@ -163,10 +176,8 @@ class Sigmoid(Elementwise):
 
 
 @op
-class Silu(Elementwise):
+class Silu(Activation):
     """x·sigmoid(x)"""
-
-    kinds: ClassVar[str] = _FLOATS
 
     def body(self, x: Expr) -> Expr:
         return x * call("sigmoid", x)
@@ -177,10 +188,9 @@ class Silu(Elementwise):
 
 
 @op
-class Swish(Elementwise):
+class Swish(Activation):
     """x·sigmoid(alpha·x)"""
 
-    kinds: ClassVar[str] = _FLOATS
     alpha: float = 1.0
 
     def body(self, x: Expr) -> Expr:
@@ -192,10 +202,9 @@ class Swish(Elementwise):
 
 
 @op
-class HardSigmoid(Elementwise):
+class HardSigmoid(Activation):
     """max(0, min(1, alpha·x + beta))"""
 
-    kinds: ClassVar[str] = _FLOATS
     alpha: float = 0.2
     beta: float = 0.5
 
@@ -207,10 +216,8 @@ class HardSigmoid(Elementwise):
 
 
 @op
-class HardSwish(Elementwise):
+class HardSwish(Activation):
     """x·max(0, min(1, x/6 + 1/2))"""
-
-    kinds: ClassVar[str] = _FLOATS
 
     def body(self, x: Expr) -> Expr:
         return x * maximum(minimum(x * (1 / 6) + 0.5, 1), 0)
@@ -220,10 +227,8 @@ class HardSwish(Elementwise):
 
 
 @op
-class Softplus(Elementwise):
+class Softplus(Activation):
     """ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|)"""
-
-    kinds: ClassVar[str] = _FLOATS
 
     def body(self, x: Expr) -> Expr:
         return maximum(x, 0) + call("log1p", call("exp", -call("abs", x)))
@@ -233,10 +238,8 @@ class Softplus(Elementwise):
 
 
 @op
-class Softsign(Elementwise):
+class Softsign(Activation):
     """x/(1 + |x|)"""
-
-    kinds: ClassVar[str] = _FLOATS
 
     def body(self, x: Expr) -> Expr:
         return x / (call("abs", x) + 1)
@@ -246,13 +249,11 @@ class Softsign(Elementwise):
 
 
 @op
-class Mish(Elementwise):
+class Mish(Activation):
     """x·tanh(ln(1 + e^x)) = x·n/(n + 2) where n = e^x·(e^x + 2); from x = 20 on the quotient is 1 in float64 too."""
 
-    kinds: ClassVar[str] = _FLOATS
-
     def body(self, x: Expr) -> Expr:
-        e = call("exp", minimum(x, 5 if x.dtype.name == "f16" else 20))
+        e = call("exp", minimum(x, 20))
         n = e * (e + 2)
         return x * (n / (n + 2))
 
@@ -261,9 +262,10 @@ class Mish(Elementwise):
 
 
 @op
-class Shrink(Elementwise):
+class Shrink(Activation):
     """x + bias for x < -lambd, x - bias for x > lambd, else 0"""
 
+    kinds: ClassVar[str] = "float int uint"
     lambd: float = 0.5
     bias: float = 0.0
 
@@ -275,6 +277,6 @@ class Shrink(Elementwise):
         return above if x.dtype.kind == "uint" else select(x < -math.floor(self.lambd), x + bias, above)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        bias = x.dtype.type(self.bias)
-        zero = np.zeros((), x.dtype)
-        return np.where(wide(x) < -self.lambd, x + bias, np.where(wide(x) > self.lambd, x - bias, zero)).astype(x.dtype)
+        v, limit = wide(x), _rounded(self.lambd, x)
+        bias, zero = v.dtype.type(self.bias), np.zeros((), v.dtype)
+        return np.where(v < -limit, v + bias, np.where(v > limit, v - bias, zero)).astype(x.dtype)
