@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,15 +46,20 @@ def embedding_graph(graph: Graph) -> Graph:
     return dataclasses.replace(graph, outputs=outputs)
 
 
+def need_tokenizers() -> None:
+    """Raises TgenError, with the remedy, if the package `tokenizers` is not installed."""
+    if importlib.util.find_spec("tokenizers") is None:
+        raise TgenError("the package tokenizers is not installed; pip install 'tgen[demo]' brings it")
+
+
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The folder's own tokenizer, cutting texts at the length its sentence_bert_config.json sets.
 
-    Raises TgenError if the package `tokenizers` is not installed, InvalidModel if tokenizer.json is missing or damaged.
+    Raises what `need_tokenizers` raises, InvalidModel if tokenizer.json is missing or damaged.
     """
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise TgenError("the package tokenizers is not installed; pip install 'tgen[demo]' brings it") from error
+    need_tokenizers()
+    from tokenizers import Tokenizer
+
     path = read_modules(folder).encoder / "tokenizer.json"
     if not path.is_file():
         raise InvalidModel(f"{path} is missing")

@@ -27,12 +27,7 @@ examples:
   tgen demo "how do I reset my password?"       your own
   tgen demo "cancel my order" --top 5 --threads 1
 """
-QUERIES = (
-    "how do I reset my password?",
-    "my parcel never arrived",
-    "something warm to eat when it rains",
-    "why does the sky turn red in the evening?",
-)
+MODEL, MEGABYTES = "minilm", 1 << 20
 TIMED_RUNS = 20  # of one sentence; the median is shown
 
 
@@ -46,22 +41,34 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import tgen
     from tgen import frontends
-    from tgen.models import search
+    from tgen.models import collection, search
 
     notes, out = common.console(stderr=True), common.console()
-    with doing(notes, "finding the model"):
-        folder = args.folder or fetch(notes)
+    search.need_tokenizers()
+    folder = args.folder or fetch(notes)
+    with doing(notes, "reading tokenizer and weights"):
         tokenizer = search.load_tokenizer(folder)
-    with doing(notes, "reading the weights"):
         graph = search.embedding_graph(frontends.load(folder))
     with doing(notes, "compiling"):
         executable = tgen.compile(graph, **common.compile_options(args))
-    encoder = search.SentenceEncoder.of(executable, tokenizer)
-    index = build_index(notes, encoder, collection())
-    for query in args.queries or QUERIES:
+    index = build_index(notes, search.SentenceEncoder.of(executable, tokenizer), collection.sentences())
+    queries = args.queries or collection.queries()
+    for query in queries:
         show_answers(out, index, query, args.top)
-    show_report(out, executable.report, index, args.queries[0] if args.queries else QUERIES[0])
+    show_report(out, executable.report, index, queries[0])
     return 0
+
+
+def fetch(console: Console) -> Path:
+    """The model's folder, downloaded the first time, which is shown as it goes."""
+    from tgen.models.known import fetch_model
+
+    with console.status("looking for the model …") as status:
+
+        def progress(what: str, done: int) -> None:
+            status.update(f"{what} of the model: {done // MEGABYTES} MB …")
+
+        return fetch_model(MODEL, progress=progress)
 
 
 @contextlib.contextmanager

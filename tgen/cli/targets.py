@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         ("machine", f"{platform.machine()}, {triple}"),
         ("features", ", ".join(sorted(features) if args.all_features else [f for f in NOTABLE if f in features])),
         ("caches", ", ".join(cache_sizes()) or "not told by this system"),
-        ("threads", f"{threads.budget()}: {threads.explain()}"),
+        ("threads", f"{threads.budget()} ({'; '.join(threads.explain())})"),
         ("code generator", f"LLVM {llvm.llvm_version()}"),
     ):
         out.print(f"{name:>16}  {text}", soft_wrap=True)
