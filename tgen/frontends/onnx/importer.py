@@ -31,3 +31,217 @@ class Missing:
 MISSING = Missing()
 # What a name stands for: a TensorProto is an initialiser that nothing has read yet, None an absent optional.
 Known = Value | Missing | TensorProto | None
+
+
+@dataclass
+class Scope:
+    """Names visible to the nodes of one graph or function body."""
+
+    opsets: Mapping[str, int]
+    names: dict[str, Known] = field(default_factory=dict)
+    parent: Scope | None = None
+    bound: Mapping[str, AttributeProto] = field(default_factory=dict)  # attributes of the function that is being expanded
+    path: str = ""  # names of the enclosing function calls, "layer0/"
+
+    def owner(self, name: str) -> Scope | None:
+        scope: Scope | None = self
+        while scope is not None and name not in scope.names:
+            scope = scope.parent
+        return scope
+
+
+def load_onnx(source: Any, *, shapes: Mapping[str, int] | None = None, values: Mapping[str, Any] | None = None) -> Graph:
+    """The graph of an ONNX model: a path, bytes or onnx.ModelProto. See `tgen.frontends.load`."""
+    from . import mappings  # noqa: F401  (fills the registry)
+
+    model, folder, what = read_model(source)
+    return Importer(model, folder, what).run(shapes or {}, values or {})
+
+
+class Importer:
+    """One import of one model."""
+
+    def __init__(self, model: onnx.ModelProto, folder: Path | None, what: str) -> None:
+        self.model, self.folder, self.what = model, folder, what
+        self.build = ShapeBuilder(model.graph.name or Path(what).stem or "model")
+        self.problems = Problems()
+        self.functions = {(normal_domain(f.domain), f.name, f.overload): f for f in model.functions}
+        self.calling: list[str] = []
+
+    def run(self, shapes: Mapping[str, int], values: Mapping[str, Any]) -> Graph:
+        """The graph. shapes: symbols that are fixed; values: inputs that become constants."""
+        scope = Scope(check_model(self.model, self.what))
+        graph = self.model.graph
+        self._initialisers(graph, scope)
+        self._inputs(graph, scope, shapes, values)
+        self.nodes(graph.node, scope)
+        outputs = [(info, self.lookup(info.name, scope, f"output {info.name!r}")) for info in graph.output]
+        self.problems.raise_all(self.what)
+        for info, value in outputs:
+            if not isinstance(value, Value):
+                raise InvalidModel(f"{self.what}: output {info.name!r} has no value")
+            check_declared(info, value.type, f"{self.what}: output {info.name!r}")
+            self._output(info.name, value)
+        return self.build.build()
+
+    def _output(self, name: str, value: Value) -> None:
+        try:
+            self.build.output(name, value)
+        except InvalidGraph as error:
+            raise InvalidModel(f"{self.what}: {error}") from error
+
+    def _initialisers(self, graph: GraphProto, scope: Scope) -> None:
+        for tensor in graph.initializer:
+            if not tensor.name or tensor.name in scope.names:
+                raise InvalidModel(f"{self.what}: two initialisers are named {tensor.name!r}")
+            scope.names[tensor.name] = tensor
+        for sparse in graph.sparse_initializer:
+            scope.names[sparse.values.name] = MISSING
+            self.problems.add("initialiser", "", scope.opsets.get("", 0), "sparse tensors", sparse.values.name)
+
+    def _inputs(self, graph: GraphProto, scope: Scope, shapes: Mapping[str, int], values: Mapping[str, Any]) -> None:
+        infos = [i for i in graph.input if i.name not in scope.names]
+        if len(set(names(infos))) != len(infos) or "" in names(infos):
+            twice = next(n for n in names(infos) if not n or names(infos).count(n) > 1)
+            raise InvalidModel(f"{self.what}: two inputs are named {twice!r}")
+        for name in values:
+            if name not in names(infos):
+                raise InvalidInput(f"values: no input is named {name!r}; inputs: {', '.join(names(infos))}")
+        symbols, types = SymbolNames(infos), {}
+        for info in infos:
+            try:
+                types[info.name] = declared_type(info, symbols)
+            except Unsupported as error:
+                scope.names[info.name] = MISSING
+                self.problems.add("input", "", scope.opsets.get("", 0), str(error), info.name)
+        check_shapes(shapes, list(types.values()))
+        for name, declared in types.items():
+            wanted = declared.substitute(shapes)
+            scope.names[name] = (
+                self._fixed(name, wanted, values[name]) if name in values else self.build.input(name, wanted.dtype, wanted.shape)
+            )
+
+    def _fixed(self, name: str, wanted: TensorType, given: Any) -> Value:
+        array = np.asarray(given)
+        fits = array.ndim == wanted.rank and all(isinstance(d, int) is False or d == e for d, e in zip(wanted.shape, array.shape))
+        if not fits or (array.dtype != wanted.dtype.numpy and wanted.dtype.kind != "string"):
+            raise InvalidInput(f"values: input {name!r} is given {array.dtype}{list(array.shape)}; wanted {wanted}")
+        return self.build.constant(array)
+
+    def lookup(self, name: str, scope: Scope, reader: str) -> Value | Missing | None:
+        """The value of a name; "" is an absent optional. Reads initialisers when first wanted."""
+        if not name:
+            return None
+        owner = scope.owner(name)
+        if owner is None:
+            raise InvalidModel(f"{self.what}: {reader} reads {name!r}, which nothing defines")
+        known = owner.names[name]
+        if isinstance(known, TensorProto):
+            known = owner.names[name] = self._initialiser(known, scope)
+        return known
+
+    def _initialiser(self, tensor: TensorProto, scope: Scope) -> Value | Missing:
+        try:
+            return self.tensor(tensor, f"initialiser {tensor.name!r}")
+        except Unsupported as error:
+            self.problems.add("initialiser", "", scope.opsets.get("", 0), str(error), tensor.name)
+            return MISSING
+
+    def tensor(self, tensor: TensorProto, what: str) -> Value:
+        """A constant from a tensor of the model."""
+        array = to_array(tensor, self.folder, f"{self.what}: {what}")
+        return self.build.apply(Constant(Tensor(array)))
+
+    def graph(self, graph: GraphProto, parent: Scope) -> list[Value]:
+        """Results of a subgraph without inputs (a branch of If). Raises Unsupported if something in it is."""
+        scope = Scope(parent.opsets, {}, parent, parent.bound, parent.path)
+        if graph.input:
+            raise InvalidModel(f"{self.what}: subgraph {graph.name!r} has inputs where none are given")
+        self._initialisers(graph, scope)
+        self.nodes(graph.node, scope)
+        found = [self.lookup(info.name, scope, f"subgraph {graph.name!r}") for info in graph.output]
+        if any(not isinstance(v, Value) for v in found):
+            raise Unsupported("its branch has unsupported operators")
+        return found  # type: ignore[return-value]
+
+    def nodes(self, nodes: Sequence[NodeProto], scope: Scope) -> None:
+        """Imports nodes in an order that respects their dependences."""
+        outer: set[str] = set()
+        above = scope.parent
+        while above is not None:
+            outer.update(above.names)
+            above = above.parent
+        for node in ordered(nodes, scope.names, frozenset(outer), self.what):
+            self._node(node, scope)
+
+    def _node(self, node: NodeProto, scope: Scope) -> None:
+        operands = tuple(self.lookup(name, scope, describe(node)) for name in node.input)
+        domain = normal_domain(node.domain)
+        label = scope.path + (node.name or next(filter(None, node.output), ""))
+        opset = scope.opsets.get(domain, 0)
+        try:
+            results = self._results(node, domain, opset, operands, scope, label)
+        except DataDependent as error:
+            results = (MISSING,) * len(node.output)
+            self.problems.add(node.op_type, domain, opset, str(error), label, error.inputs)
+        except Unsupported as error:
+            results = (MISSING,) * len(node.output)
+            if str(error):
+                self.problems.add(node.op_type, domain, opset, str(error), label)
+        for name, value in zip(node.output, results):
+            if name:
+                scope.names[name] = value
+
+    def _results(
+        self, node: NodeProto, domain: str, opset: int, operands: tuple[Any, ...], scope: Scope, label: str
+    ) -> tuple[Value | Missing, ...]:
+        """What a node gives. Raises Unsupported; with an empty text, if that has been told already."""
+        from . import functions
+
+        function = self.functions.get((domain, node.op_type, node.overload))
+        mapping = None if function else find_mapping(node.op_type, domain, opset)
+        schema = None if function else schema_of(node.op_type, domain, opset) if domain in scope.opsets else None
+        if function is None and mapping is None and not functions.has_body(schema):
+            raise Unsupported("no such operator" if schema is None else "not implemented")
+        if any(isinstance(v, Missing) for v in operands):
+            raise Unsupported("")
+        call = Call(self, node, domain, opset, self._attributes(node, scope), operands, scope, label, schema)
+        with self.build.origin(f"{node.op_type} {label!r}"):
+            try:
+                if function is not None:
+                    found = functions.call_local(call, function)
+                else:
+                    call.check_signature(self.what)
+                    found = mapping(call, *operands) if mapping else NotImplemented
+                    found = functions.expand(call) if found is NotImplemented else found
+            except (TypeMismatch, InvalidGraph) as error:
+                raise call.diagnose(error, self.what) from error
+            except RecursionError as error:
+                raise InvalidModel(f"{self.what}: {describe(node)} is nested too deeply") from error
+        return self._checked(call, found)
+
+    def _checked(self, call: Call, found: Any) -> tuple[Value, ...]:
+        values = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+        for k, name in enumerate(call.node.output):
+            if name and (k >= len(values) or values[k] is None):
+                raise Unsupported(f"output number {k} ({name!r})")
+        for value in values:
+            elements = value.type.elements if value is not None else 0
+            if isinstance(elements, int) and elements > MAX_ELEMENTS:
+                raise InvalidModel(f"{self.what}: {call.op_type} {call.name!r} gives {value.type}: more than any machine holds")
+        return values
+
+    def _attributes(self, node: NodeProto, scope: Scope) -> dict[str, AttributeProto]:
+        """The attributes of a node; those that refer to an attribute of the enclosing function are replaced by it."""
+        found: dict[str, AttributeProto] = {}
+        for attribute in node.attribute:
+            if attribute.name in found:
+                raise InvalidModel(f"{self.what}: {describe(node)} has attribute {attribute.name!r} twice")
+            if not attribute.ref_attr_name:
+                found[attribute.name] = attribute
+            elif attribute.ref_attr_name in scope.bound:
+                bound = AttributeProto()
+                bound.CopyFrom(scope.bound[attribute.ref_attr_name])
+                bound.name = attribute.name
+                found[attribute.name] = bound
+        return found
