@@ -72,7 +72,7 @@ def test_values_after_every_pass(make, steps, rng) -> None:
     feeds = {n.op.label: rng.standard_normal([sizes.get(str(d), d) for d in n.types[0].shape], dtype=np.float32) for n in graph.inputs}
     want = evaluate(graph, feeds)
 
-    def observe(name: str, after: Graph) -> None:
+    def observe(name: str, after: Graph, seconds: float) -> None:
         for key, value in evaluate(after, feeds).items():
             np.testing.assert_allclose(value, want[key], rtol=2e-5, atol=2e-6, err_msg=f"after {name}")
 
