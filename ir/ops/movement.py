@@ -1,15 +1,37 @@
-"""Data movement: index maps. A single affine load is a view and costs nothing."""
+"""Data movement by affine index maps: most of these are views and cost nothing."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..builder import Builder
+from ..dims import Dim, DimLike, ceildiv, dim_max, dim_min, product
 from ..errors import TypeMismatch
-from ..expr import Load, index
-from ..dims import DimLike, product
-from ..forms import Map, Reshape as ReshapeForm
-from ..op import Op, op
-from ..types import TensorType
+from ..expr import Expr, Load, call, index, size
+from ..forms import Join, Map
+from ..forms import Reshape as ReshapeForm
+from ..graph import Value
+from ..op import Op, normalise_axis, op
+from ..types import TensorType, broadcast
+
+
+def positions(rank: int) -> list[Expr]:
+    """Index(0) … Index(rank - 1)."""
+    return [index(k) for k in range(rank)]
+
+
+@op
+class Identity(Op):
+    """x"""
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def form(self, x: TensorType) -> Map:
+        return Map(Load(x.dtype, 0, tuple(positions(x.rank))))
 
 
 @op
@@ -38,7 +60,8 @@ class Reshape(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         if product(self.shape) != x.elements:
-            raise TypeMismatch(f"reshape of {x} to [{', '.join(map(str, self.shape))}]: {x.elements} elements are not {product(self.shape)}")
+            shape = ", ".join(map(str, self.shape))
+            raise TypeMismatch(f"reshape of {x} to [{shape}]: {x.elements} elements are not {product(self.shape)}")
         return x.with_shape(self.shape)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -46,3 +69,243 @@ class Reshape(Op):
 
     def form(self, x: TensorType) -> ReshapeForm:
         return ReshapeForm(self.shape)
+
+
+@op
+class Squeeze(Op):
+    """Axes of extent 1 removed (negative from the end)."""
+
+    axes: tuple[int, ...]
+
+    def _kept(self, x: TensorType) -> list[int]:
+        gone = {normalise_axis(a, x.rank, "squeeze") for a in self.axes}
+        for axis in gone:
+            if x.shape[axis] != 1:
+                raise TypeMismatch(f"squeeze: axis {axis} of {x} is not 1")
+        return [k for k in range(x.rank) if k not in gone]
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x.with_shape(tuple(x.shape[k] for k in self._kept(x)))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.squeeze(x, self.axes)
+
+    def form(self, x: TensorType) -> Map:
+        kept = self._kept(x)
+        zero = size(0)
+        return Map(Load(x.dtype, 0, tuple(index(kept.index(k)) if k in kept else zero for k in range(x.rank))))
+
+
+@op
+class Unsqueeze(Op):
+    """Axes of extent 1 inserted; `axes` are positions in the result (negative from its end)."""
+
+    axes: tuple[int, ...]
+
+    def _new(self, x: TensorType) -> list[int]:
+        rank = x.rank + len(self.axes)
+        new = [normalise_axis(a, rank, "unsqueeze") for a in self.axes]
+        if len(set(new)) != len(new):
+            raise TypeMismatch(f"unsqueeze: axes {self.axes} repeat")
+        return new
+
+    def infer(self, x: TensorType) -> TensorType:
+        new, old = self._new(x), iter(x.shape)
+        return x.with_shape(tuple(1 if k in new else next(old) for k in range(x.rank + len(new))))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.expand_dims(x, self.axes) if self.axes else x
+
+    def form(self, x: TensorType) -> Map:
+        new = self._new(x)
+        return Map(Load(x.dtype, 0, tuple(index(k) for k in range(x.rank + len(new)) if k not in new)))
+
+
+@op
+class Expand(Op):
+    """x broadcast together with `shape`, as NumPy does both ways."""
+
+    shape: tuple[DimLike, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x.with_shape(broadcast(x.shape, self.shape))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(x, np.broadcast_shapes(x.shape, self.shape)).copy()  # type: ignore[arg-type]
+
+    def form(self, x: TensorType) -> Map:
+        shift = len(self.infer(x).shape) - x.rank
+        return Map(Load(x.dtype, 0, tuple(size(0) if d == 1 else index(shift + k) for k, d in enumerate(x.shape))))
+
+
+def resolve_slice(dim: DimLike, start: DimLike, end: DimLike, step: int) -> tuple[DimLike, DimLike]:
+    """(first position, number of elements) of ONNX's start:end:step on an axis of extent `dim`.
+
+    Negative positions count from the end; positions past an end are clamped. Symbolic dimensions are decided where their sign is
+    certain (a symbol is at least 0), else by max and min.
+    """
+    low, high = (0, dim) if step > 0 else (-1, dim - 1)
+    first, last = (_clamped(_from_end(p, dim), low, high) for p in (start, end))
+    if isinstance(end, int) and step < 0 and end <= -(1 << 31):
+        last = -1
+    span = last - first if step > 0 else first - last
+    return first, ceildiv(dim_max(span, 0), abs(step))
+
+
+def _from_end(position: DimLike, dim: DimLike) -> DimLike:
+    return position + dim if isinstance(position, int) and position < 0 else position
+
+
+def _clamped(position: DimLike, low: DimLike, high: DimLike) -> DimLike:
+    if isinstance(position, int) and isinstance(high, Dim) and position >= 1 << 31:
+        return high
+    return dim_max(dim_min(position, high), low)
+
+
+@op
+class Slice(Op):
+    """out[…, j, …] = x[…, starts + j·steps, …] along `axes`; sizes: extents of the result. Positions must lie inside x."""
+
+    axes: tuple[int, ...]
+    starts: tuple[DimLike, ...]
+    sizes: tuple[DimLike, ...]
+    steps: tuple[int, ...]
+
+    def _axes(self, x: TensorType) -> list[int]:
+        return [normalise_axis(a, x.rank, "slice") for a in self.axes]
+
+    def infer(self, x: TensorType) -> TensorType:
+        shape = list(x.shape)
+        for axis, extent in zip(self._axes(x), self.sizes, strict=True):
+            shape[axis] = extent
+        return x.with_shape(tuple(shape))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        for axis, start, count, step in zip(self.axes, self.starts, self.sizes, self.steps):
+            x = np.take(x, start + np.arange(count) * step, axis=axis)  # type: ignore[arg-type, operator]
+        return x
+
+    def form(self, x: TensorType) -> Map:
+        at = positions(x.rank)
+        for axis, start, step in zip(self._axes(x), self.starts, self.steps):
+            at[axis] = at[axis] * step + size(start)
+        return Map(Load(x.dtype, 0, tuple(at)))
+
+
+@op
+class Split(Op):
+    """Consecutive parts along `axis`, of these sizes."""
+
+    axis: int
+    sizes: tuple[DimLike, ...]
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        axis, total = normalise_axis(self.axis, x.rank, "split"), 0
+        for extent in self.sizes:
+            total = total + extent  # type: ignore[assignment]
+        if total != x.shape[axis]:
+            raise TypeMismatch(f"split of {x} along axis {axis} into {', '.join(map(str, self.sizes))}: the sum is {total}")
+        return tuple(x.with_shape((*x.shape[:axis], s, *x.shape[axis + 1 :])) for s in self.sizes)
+
+    def reference(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(np.split(x, np.cumsum(self.sizes)[:-1].astype(int), axis=self.axis))
+
+    def decompose(self, b: Builder, x: Value) -> tuple[Value, ...]:
+        parts, start = [], 0
+        for extent in self.sizes:
+            parts.append(b.slice(x, axes=(self.axis,), starts=(start,), sizes=(extent,), steps=(1,)))
+            start = start + extent  # type: ignore[assignment]
+        return tuple(parts)
+
+
+@op
+class Concat(Op):
+    """Operands one after another along `axis`."""
+
+    axis: int
+
+    def infer(self, *parts: TensorType) -> TensorType:
+        axis = normalise_axis(self.axis, parts[0].rank, "concat")
+        total: DimLike = 0
+        for part in parts:
+            rest = (part.dtype, part.rank, *(d for k, d in enumerate(part.shape) if k != axis))
+            if rest != (parts[0].dtype, parts[0].rank, *(d for k, d in enumerate(parts[0].shape) if k != axis)):
+                raise TypeMismatch(f"concat along axis {axis}: {part} does not fit {parts[0]}")
+            total = total + part.shape[axis]
+        return parts[0].with_shape((*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :]))
+
+    def reference(self, *parts: np.ndarray) -> np.ndarray:
+        return np.concatenate(parts, self.axis)
+
+    def form(self, *parts: TensorType) -> Join:
+        return Join(normalise_axis(self.axis, parts[0].rank, "concat"))
+
+
+@op
+class Tile(Op):
+    """x repeated repeats[k] times along axis k"""
+
+    repeats: tuple[DimLike, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        if len(self.repeats) != x.rank:
+            raise TypeMismatch(f"tile: {len(self.repeats)} repeats for {x}")
+        return x.with_shape(tuple(d * r for d, r in zip(x.shape, self.repeats)))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.tile(x, self.repeats)  # type: ignore[arg-type]
+
+    def form(self, x: TensorType) -> Map:
+        at = [i if r == 1 else call("rem", i, size(d)) for i, d, r in zip(positions(x.rank), x.shape, self.repeats)]
+        return Map(Load(x.dtype, 0, tuple(at)))
+
+
+@op
+class DepthToSpace(Op):
+    """Blocks of `blocksize`² channels become squares of space. mode: DCR (depth, column, row) or CRD."""
+
+    blocksize: int
+    mode: str = "DCR"
+
+    def infer(self, x: TensorType) -> TensorType:
+        n, c, h, w = x.shape
+        s = self.blocksize
+        return x.with_shape((n, c // (s * s), h * s, w * s))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        n, c, h, w = x.shape
+        s = self.blocksize
+        if self.mode == "DCR":
+            return x.reshape(n, s, s, c // s**2, h, w).transpose(0, 3, 4, 1, 5, 2).reshape(n, c // s**2, h * s, w * s)
+        return x.reshape(n, c // s**2, s, s, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(n, c // s**2, h * s, w * s)
+
+    def decompose(self, b: Builder, x: Value) -> Value:
+        n, c, h, w = x.type.shape
+        s, deep = self.blocksize, self.infer(x.type).shape
+        split, perm = ((n, s, s, deep[1], h, w), (0, 3, 4, 1, 5, 2)) if self.mode == "DCR" else ((n, deep[1], s, s, h, w), (0, 1, 4, 2, 5, 3))
+        moved: Value = b.reshape(b.transpose(b.reshape(x, shape=split), perm=perm), shape=deep)
+        return moved
+
+
+@op
+class SpaceToDepth(Op):
+    """Squares of blocksize² positions become channels."""
+
+    blocksize: int
+
+    def infer(self, x: TensorType) -> TensorType:
+        n, c, h, w = x.shape
+        s = self.blocksize
+        return x.with_shape((n, c * s * s, h // s, w // s))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        n, c, h, w = x.shape
+        s = self.blocksize
+        return x.reshape(n, c, h // s, s, w // s, s).transpose(0, 3, 5, 1, 2, 4).reshape(n, c * s * s, h // s, w // s)
+
+    def decompose(self, b: Builder, x: Value) -> Value:
+        n, c, h, w = x.type.shape
+        s = self.blocksize
+        split = b.reshape(x, shape=(n, c, h // s, s, w // s, s))
+        moved: Value = b.reshape(b.transpose(split, perm=(0, 3, 5, 1, 2, 4)), shape=self.infer(x.type).shape)
+        return moved

@@ -1,0 +1,164 @@
+"""Tensors made from little: constants of a shape, ranges, padding, triangles, one-hot vectors, dimensions as data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..dims import DimLike
+from ..dtypes import I64
+from ..errors import TypeMismatch
+from ..expr import Arg, Expr, Load, call, cast, const, index, maximum, minimum, select, size
+from ..forms import Map
+from ..op import Op, normalise_axis, op
+from ..types import TensorType
+
+
+@op
+class Full(Op):
+    """The scalar operand in every element of `shape`"""
+
+    shape: tuple[DimLike, ...]
+
+    def infer(self, value: TensorType) -> TensorType:
+        if value.elements != 1:
+            raise TypeMismatch(f"full: takes one value, given {value}")
+        return value.with_shape(self.shape)
+
+    def reference(self, value: np.ndarray) -> np.ndarray:
+        return np.full(self.shape, value.reshape(()), value.dtype)  # type: ignore[arg-type]
+
+    def form(self, value: TensorType) -> Map:
+        return Map(Load(value.dtype, 0, (size(0),) * value.rank))
+
+
+@op
+class Range(Op):
+    """start + i·delta, for i < size"""
+
+    size: DimLike
+
+    def infer(self, start: TensorType, delta: TensorType) -> TensorType:
+        if start.rank or delta.rank or start.dtype is not delta.dtype:
+            raise TypeMismatch(f"range: takes two scalars of one dtype, given {start} and {delta}")
+        return start.with_shape((self.size,))
+
+    def reference(self, start: np.ndarray, delta: np.ndarray) -> np.ndarray:
+        return (start + np.arange(self.size).astype(start.dtype) * delta).astype(start.dtype)  # type: ignore[arg-type]
+
+    def form(self, start: TensorType, delta: TensorType) -> Map:
+        return Map(Load(start.dtype, 0, ()) + cast(index(0), start.dtype) * Load(delta.dtype, 1, ()))
+
+
+@op
+class DimsValue(Op):
+    """Dimensions as data: i64[n]"""
+
+    dims: tuple[DimLike, ...]
+
+    def infer(self) -> TensorType:
+        return TensorType(I64, (len(self.dims),))
+
+    def reference(self) -> np.ndarray:
+        return np.array(self.dims, np.int64)
+
+    def form(self) -> Map:
+        body: Expr = const(0, I64)
+        for k, dim in enumerate(self.dims):
+            body = select(call("eq", index(0), k), size(dim), body)
+        return Map(body)
+
+
+@op
+class Pad(Op):
+    """x with before[k] and after[k] elements more along axis k. mode: constant (operand 1), edge, reflect, wrap."""
+
+    before: tuple[DimLike, ...]
+    after: tuple[DimLike, ...]
+    mode: str = "constant"
+
+    def infer(self, x: TensorType, fill: TensorType) -> TensorType:
+        if fill.dtype is not x.dtype or self.mode not in ("constant", "edge", "reflect", "wrap") or len(self.before) != x.rank:
+            raise TypeMismatch(f"pad of {x} with {fill}, mode {self.mode!r}")
+        return x.with_shape(tuple(b + d + a for b, d, a in zip(self.before, x.shape, self.after)))
+
+    def reference(self, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
+        widths = list(zip(self.before, self.after))
+        if self.mode == "constant":
+            return np.pad(x, widths, constant_values=fill.reshape(()))  # type: ignore[arg-type]
+        return np.pad(x, widths, mode=self.mode)  # type: ignore[call-overload, no-any-return]
+
+    def form(self, x: TensorType, fill: TensorType) -> Map:
+        at: list[Expr] = []
+        inside: Expr | None = None
+        for k, (before, after, extent) in enumerate(zip(self.before, self.after, x.shape)):
+            if before == 0 and after == 0:
+                at.append(index(k))
+                continue
+            i = index(k) - size(before)
+            if self.mode == "constant":
+                test = (i >= 0) & (i < size(extent))
+                inside = test if inside is None else inside & test
+            at.append(_bounded(i, extent, self.mode))
+        load = Load(x.dtype, 0, tuple(at))
+        return Map(load if inside is None else select(inside, load, Load(fill.dtype, 1, (size(0),) * fill.rank)))
+
+
+def _bounded(i: Expr, extent: DimLike, mode: str) -> Expr:
+    """The position in 0 … extent-1 that element i, perhaps outside, is taken from."""
+    if mode in ("constant", "edge"):
+        return maximum(minimum(i, size(extent) - 1), 0)
+    if mode == "wrap":
+        return call("rem", call("rem", i, size(extent)) + size(extent), size(extent))
+    period = maximum(size(extent) * 2 - 2, 1)
+    folded = call("rem", call("rem", i, period) + period, period)
+    return minimum(folded, period - folded)
+
+
+@op
+class Trilu(Op):
+    """The upper (or lower) triangle of the last two axes, from diagonal k on; zero elsewhere"""
+
+    k: int = 0
+    upper: bool = True
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.rank < 2:
+            raise TypeMismatch(f"trilu: takes at least two axes, given {x}")
+        return x
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.triu(x, self.k) if self.upper else np.tril(x, self.k)
+
+    def form(self, x: TensorType) -> Map:
+        row, column = index(x.rank - 2) + self.k, index(x.rank - 1)
+        keep = column >= row if self.upper else column <= row
+        return Map(select(keep, Arg(x.dtype, 0), const(0, x.dtype)))
+
+
+@op
+class OneHot(Op):
+    """values[1] where position along the new `axis` equals the index, else values[0]; indices outside -depth … depth-1 give none"""
+
+    depth: DimLike
+    axis: int = -1
+
+    def infer(self, indices: TensorType, values: TensorType) -> TensorType:
+        axis = normalise_axis(self.axis, indices.rank + 1, "one_hot")
+        if values.shape != (2,):
+            raise TypeMismatch(f"one_hot: values are [off, on], given {values}")
+        return TensorType(values.dtype, (*indices.shape[:axis], self.depth, *indices.shape[axis:]))
+
+    def reference(self, indices: np.ndarray, values: np.ndarray) -> np.ndarray:
+        axis = self.axis % (indices.ndim + 1)
+        wide = indices.astype(np.int64)
+        wide = np.where(wide < 0, wide + self.depth, wide)  # type: ignore[operator]
+        shape = [-1 if k == axis else 1 for k in range(indices.ndim + 1)]
+        hot = np.expand_dims(wide, axis) == np.arange(self.depth).reshape(shape)  # type: ignore[arg-type]
+        return np.where(hot, values[1], values[0])
+
+    def form(self, indices: TensorType, values: TensorType) -> Map:
+        axis = normalise_axis(self.axis, indices.rank + 1, "one_hot")
+        i = cast(Load(indices.dtype, 0, tuple(index(k) for k in range(indices.rank + 1) if k != axis)), I64)
+        i = select(i < 0, i + size(self.depth), i)
+        off, on = (Load(values.dtype, 1, (size(k),)) for k in (0, 1))
+        return Map(select(call("eq", i, index(axis)), on, off))
