@@ -304,4 +304,5 @@ class _Encoder:
         shape = (self.config.hidden,)
         scale = self.tensors.take_any((f"{name}.weight", f"{name}.gamma"), shape)
         bias = self.tensors.take_any((f"{name}.bias", f"{name}.beta"), shape)
-        return self.b.layer_normalization(x, scale, bias, axis=-1, epsilon=self.config.epsilon)
+        normal, _, _ = self.b.layer_normalization(x, scale, bias, axis=-1, epsilon=self.config.epsilon)
+        return normal

@@ -85,7 +85,7 @@ def test_bias_and_activation_are_in_the_contraction() -> None:
     fused = run_pipeline(mlp(), pipeline(TARGET, "highest"))
     contractions = [n for n in fused.nodes if isinstance(n.op, TiledContraction)]
     assert len(contractions) == 2 and not any(isinstance(n.op, Loops) for n in fused.nodes)
-    assert [str(n.op.epilogues[0]) for n in contractions] == ["max(add(s0, %2[i1]), 0.0:f32)"] * 2
+    assert [str(n.op.epilogues[0]) for n in contractions] == ["max(add(s0:f32, %2:f32[i1]), 0.0:f32)"] * 2
 
 
 def test_a_value_with_two_readers_is_computed_once() -> None:
