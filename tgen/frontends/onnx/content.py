@@ -197,6 +197,12 @@ def _moved(op: Op, *contents: Content) -> Any:
     return op.reference(*contents)
 
 
+def _gathered(op: Op, content: Content, positions: Content) -> Any:
+    if any(isinstance(p, Dim) for p in positions.flat):
+        return None
+    return op.reference(content, positions.astype(np.int64))
+
+
 def _reduce(function: Callable[[Any, Any], Any], start: Any) -> Callable[..., Content]:
     def rule(op: Any, content: Content) -> Content:
         axes = tuple(range(content.ndim)) if op.axes is None else tuple(a % content.ndim for a in op.axes)
@@ -243,11 +249,13 @@ RULES: dict[str, Callable[..., Any]] = {
     "or": _elementwise(lambda a, b: a or b),
     "xor": _elementwise(lambda a, b: a != b),
     "not": _elementwise(lambda a: not a),
+    "full": lambda op, c: np.full(op.shape, c.reshape(-1)[0], object),
+    "gather": _gathered,
     "where": _elementwise(lambda c, a, b: a if c else b),
     "reduce_sum": _reduce(lambda a, b: a + b, 0),
     "reduce_prod": _reduce(lambda a, b: a * b, 1),
     "reduce_max": _reduce(dims.dim_max, None),
     "reduce_min": _reduce(dims.dim_min, None),
 }
-for _name in ("concat", "gather", "slice", "split", "reshape", "transpose", "squeeze", "unsqueeze", "expand", "tile", "flatten"):
+for _name in ("concat", "slice", "split", "reshape", "transpose", "squeeze", "unsqueeze", "expand", "tile", "flatten"):
     RULES[_name] = _moved

@@ -119,4 +119,4 @@ def dropout(call: Call, x: Value, ratio: Value | None = None, training: Value | 
     if training is not None and bool(call.array(training)) and (ratio is None or float(call.array(ratio)) != 0.0):
         raise Unsupported("training mode")
     mask = np.ones((), np.bool_) if call.opset >= 10 else np.ones((), x.type.dtype.numpy)
-    return x, call.build.expand(call.build.constant(mask), shape=x.type.shape)
+    return x, call.build.full(call.build.constant(mask), shape=x.type.shape)

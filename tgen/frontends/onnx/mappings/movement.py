@@ -11,6 +11,7 @@ from ....ir.dims import Dim, DimLike
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
+from ....ir.ops.movement import resolve_slice
 from ..call import Call
 from ..registry import onnx_op
 
@@ -46,8 +47,6 @@ def _slice(
     along = tuple(normalise_axis(a, x.type.rank, "slice") for a in axes)
     if len(set(along)) != len(along) or 0 in steps:
         raise InvalidModel(f"{call.importer.what}: Slice {call.name!r}: axes {list(axes)} with steps {list(steps)}")
-    from ....ir.ops.movement import resolve_slice
-
     parts = [resolve_slice(x.type.shape[a], s, e, step) for a, s, e, step in zip(along, starts, ends, steps)]
     return call.build.slice(x, axes=along, starts=tuple(p[0] for p in parts), sizes=tuple(p[1] for p in parts), steps=steps)
 
@@ -128,7 +127,8 @@ def tile(call: Call, x: Value, repeats: Value) -> Value:
 
 @onnx_op("OneHot")
 def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Value:
-    (count,) = call.ints(depth)
+    """depth may be of any numeric type; values are [off, on]."""
+    (count,) = call.ints(depth) if depth.type.dtype.is_integer else (int(call.array(depth).item()),)
     return call.build.one_hot(indices, values, depth=count, axis=call.attr("axis"))
 
 
@@ -138,30 +138,13 @@ def trilu(call: Call, x: Value, k: Value | None = None) -> Value:
     return call.build.trilu(x, k=diagonal, upper=bool(call.attr("upper")))
 
 
-@onnx_op("DepthToSpace")
-def depth_to_space(call: Call, x: Value) -> Value:
-    """[n, c·b², h, w] → [n, c, h·b, w·b]; the blocks are the outer (DCR) or inner (CRD) part of the channels."""
-    b, block = call.build, call.required("blocksize")
-    n, c, h, w = _image(call, x)
-    depth = dims.floordiv(c, block * block)
-    dcr = call.attr("mode", "DCR") == "DCR"
-    split = (n, block, block, depth, h, w) if dcr else (n, depth, block, block, h, w)
-    perm = (0, 3, 4, 1, 5, 2) if dcr else (0, 1, 4, 2, 5, 3)
-    return b.reshape(b.transpose(b.reshape(x, shape=split), perm=perm), shape=(n, depth, h * block, w * block))
-
-
-@onnx_op("SpaceToDepth")
+@onnx_op("SpaceToDepth", since=28)
 def space_to_depth(call: Call, x: Value) -> Value:
     """[n, c, h·b, w·b] → [n, c·b², h, w]; the blocks become the outer (DCR) or inner (CRD) part of the channels."""
     b, block = call.build, call.required("blocksize")
-    n, c, h, w = _image(call, x)
+    if call.attr("mode") != "CRD":
+        return b.space_to_depth(x, blocksize=block)
+    n, c, h, w = x.type.shape
     rows, columns = dims.floordiv(h, block), dims.floordiv(w, block)
-    perm = (0, 3, 5, 1, 2, 4) if call.attr("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
     split = b.reshape(x, shape=(n, c, rows, block, columns, block))
-    return b.reshape(b.transpose(split, perm=perm), shape=(n, c * block * block, rows, columns))
-
-
-def _image(call: Call, x: Value) -> tuple[DimLike, ...]:
-    if x.type.rank != 4:
-        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type}: wanted [n, c, h, w]")
-    return x.type.shape
+    return b.reshape(b.transpose(split, perm=(0, 1, 3, 5, 2, 4)), shape=(n, c * block * block, rows, columns))

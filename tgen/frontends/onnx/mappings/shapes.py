@@ -12,6 +12,7 @@ from ....ir.dtypes import I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
+from ....ir.types import broadcast
 from ..call import Call
 from ..content import nonnegative
 from ..problems import DataDependent
@@ -57,7 +58,7 @@ def _constant(call: Call, name: str, value: Any) -> Value:
 def constant_of_shape(call: Call, wanted: Value) -> Value:
     fill = call.attributes.get("value")
     value = call.tensor(fill) if fill is not None else call.build.constant(np.zeros((), np.float32))
-    return call.build.expand(call.build.reshape(value, shape=()), shape=extents_of(call, wanted))
+    return call.build.full(value, shape=extents_of(call, wanted))
 
 
 def extents_of(call: Call, value: Value) -> tuple[DimLike, ...]:
@@ -71,8 +72,6 @@ def extents_of(call: Call, value: Value) -> tuple[DimLike, ...]:
 @onnx_op("Expand")
 def expand(call: Call, x: Value, wanted: Value) -> Value:
     """Broadcasts both ways: a 1 in the wanted shape keeps the operand's extent."""
-    from ....ir.types import broadcast
-
     return call.build.expand(x, shape=broadcast(x.type.shape, extents_of(call, wanted)))
 
 
