@@ -163,7 +163,7 @@ def erf(x: Expr) -> Expr:
     """float32: ±(1 - e^(-a·P(a))), a = |x| ≤ 4; float64: x·P(x²) for |x| < 1, else ±(1 - e^(-x²)·R(u))"""
     if not FORMATS[x.dtype].is_wide:
         a = minimum(magnitude(x), 4.0)
-        return with_sign(-_expm1_narrow(a * horner([-v for v in c.ERF_LOG_32], a)), x)
+        return with_sign(magnitude(_expm1_narrow(a * horner([-v for v in c.ERF_LOG_32], a))), x)
     a = minimum(magnitude(x), 6.0)
     z = a * a
     far = 1.0 - exp(-z) * horner(c.ERFC_64, (a - 2.2) / (a + 2.2))

@@ -32,6 +32,11 @@ def _rounded(threshold: float, x: np.ndarray) -> float:
     return threshold if x.dtype.kind in "iu" or x.dtype == np.float64 else float(np.float32(threshold))
 
 
+def _logistic(x: np.ndarray) -> np.ndarray:
+    """1/(1 + e^-x) without overflow"""
+    return np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x)))
+
+
 class Activation(Elementwise):
     """Base: f16 and bf16 are computed in float32 and rounded once."""
 
@@ -172,7 +177,7 @@ class Sigmoid(Activation):
         return call("sigmoid", x)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.exp(-np.logaddexp(0, -wide(x))).astype(x.dtype)
+        return _logistic(wide(x)).astype(x.dtype)
 
 
 @op
@@ -184,7 +189,7 @@ class Silu(Activation):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         v = wide(x)
-        return (v * np.exp(-np.logaddexp(0, -v))).astype(x.dtype)
+        return (v * _logistic(v)).astype(x.dtype)
 
 
 @op
@@ -198,7 +203,7 @@ class Swish(Activation):
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         v = wide(x)
-        return (v * np.exp(-np.logaddexp(0, -self.alpha * v))).astype(x.dtype)
+        return (v * _logistic(self.alpha * v)).astype(x.dtype)
 
 
 @op

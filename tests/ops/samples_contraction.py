@@ -46,5 +46,5 @@ def samples() -> list[Sample]:
             operands = (values(rng, dtype, left, -2, 2, special=False), values(rng, dtype, right, -2, 2, special=False))
             eps = EPSILON.get(name, 0.0)
             oracle = _einsum(np.float64 if dtype.is_float else np.int64)
-            found.append(Sample(OPS["matmul"](), operands, oracle, 4 * eps, 4 * eps * max(1, left[-1]) ** 0.5))
+            found.append(Sample(OPS["matmul"](), operands, oracle, 4 * eps, 4 * eps * max(1, left[-1]) ** 0.5, eps * left[-1]))
     return found
