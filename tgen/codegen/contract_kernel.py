@@ -92,12 +92,14 @@ class _ContractEmitter:
         k_stride = self.b.mul(c.dim(kernel.a_strides[-1]), size)
         start = self.b.add(self.b.mul(row, row_stride), self.b.mul(k, k_stride))
         a = [c.at(p, start) for p in a]
-        panel_row = kernel.panel * kernel.inputs[kernel.a_parts].size
-        b = [c.at(p, self.b.mul(k, I64(panel_row))) for p in b]
+        b_size = I64(kernel.inputs[kernel.a_parts].size)
+        b_step, b_tile = (self.b.mul(c.dim(stride), b_size) for stride in kernel.b_strides[-2:])
+        first_step = self.b.sdiv(k, I64(tile.k)) if tile.k > 1 else k
+        b = [c.at(p, self.b.mul(first_step, b_step)) for p in b]
         steps = self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth
         variants = row_variants(tile, kernel.block[0], kernel.rows)
         unit_k = kernel.a_strides[-1] == 1
-        arguments = [*a, *b, row_stride, k_stride, self.b.sub(count, I64(1)), steps, k, out]
+        arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out]
         done = c.function.append_basic_block("multiplied")
         for variant in variants:
             function = micro_kernel(c.module, tile, variant, kernel, unit_k, self.features)
@@ -151,7 +153,7 @@ def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
 
 
 def micro_kernel(module: ll.Module, tile: MacTile, rows: int, kernel: ContractKernel, unit_k: bool, features: str) -> ll.Function:
-    """void micro(a…, b…, i64 row_stride, i64 k_stride, i64 last_row, i64 steps, i64 k, ptr out): strides in bytes, made once a module.
+    """void micro(a…, b…, i64 row_stride, i64 k_stride, i64 b_step, i64 b_tile, i64 last_row, i64 steps, i64 k, ptr out): strides in bytes, made once a module.
 
     out = (k == 0 ? 0 : out) + Σ. Rows past last_row read it again; their results are not used.
     """
@@ -170,13 +172,12 @@ class _MicroEmitter:
     ) -> None:
         self.tile, self.rows, self.columns, self.kernel, self.unit_k = tile, rows, columns, kernel, unit_k
         parts = kernel.a_parts + kernel.b_parts
-        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 5 + [PTR], (), features)
+        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 7 + [PTR], (), features)
         self.c.function.attributes.add("noinline")
         arguments = self.c.function.args
         self.a, self.bs = arguments[: kernel.a_parts], arguments[kernel.a_parts : parts]
-        self.row_stride, self.k_stride, self.last_row, self.steps, self.k, self.out = arguments[parts:]
+        self.row_stride, self.k_stride, self.b_step, self.b_tile, self.last_row, self.steps, self.k, self.out = arguments[parts:]
         size = kernel.inputs[0].size
-        self.b_step = I64(tile.k * columns * tile.n * size)
         self.a_step = I64(tile.k * size)
 
     def emit(self) -> ll.Function:
@@ -249,9 +250,9 @@ class _MicroEmitter:
                     values[k] = tile.mac(c.b, values[k], x, y)
 
     def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
-        size = self.kernel.inputs[self.kernel.a_parts].size
-        tile_bytes = I64(n * self.tile.k * self.tile.n * size)
-        return self.tile.load_b(self.c.b, self.c.at(self.c.at(self.bs[part], along), tile_bytes), slot)
+        b = self.c.b
+        where = self.c.at(self.bs[part], along)
+        return self.tile.load_b(b, self.c.at(where, b.mul(self.b_tile, I64(n))) if n else where, slot)
 
     def _store(self, slots: list[Any] | None) -> None:
         """Accumulators to `out`, rows of columns·n elements."""

@@ -61,7 +61,7 @@ class LoopKernel:
 class ContractKernel:
     """out_e[batch..., m, n] = epilogue_e(Σ products Σ_k a_i·b_j), by tiles. Axes of expressions: batch..., m, n.
 
-    a_strides: (batch..., m, k) in elements, shared by all a parts; b_strides: (batch..., panel). stores: offsets of the results.
+    a_strides: (batch..., m, k) in elements, shared by all a parts; b_strides: (batch..., panel, k step, tile). stores: offsets of the results.
     inputs: dtypes of a parts, b parts and epilogue operands. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK
     rows.
     """

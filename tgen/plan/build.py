@@ -16,7 +16,7 @@ from ..kernels.flat import flat_offset, flatten_loads
 from ..kernels.specs import Kernel, LoopKernel, loop_kernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
-from .contract import contract_kernel
+from .contract import contract_kernel, tiles_whole
 from .memory import ALIGNMENT, Lifetime, layout
 from .reshape import reshaped
 from .types import Buffer, Operand, Place, Plan, Step
@@ -179,10 +179,21 @@ class _Builder:
 
     def _contract(self, node: Node, op: TiledContraction) -> None:
         places = [self.place(v) for v in node.inputs]
+        for k in range(op.a_parts, op.a_parts + op.b_parts):
+            places[k] = self._tiled(op, node.inputs[k], op.b_parts > 1)
         results = [self._new(Value(node, k)) for k in range(len(node.types))]
         types = [v.type for v in node.inputs]
         kernel = contract_kernel(op, types, places, results, [t.dtype for t in node.types])
         self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
+
+    def _tiled(self, op: TiledContraction, b: Value, packed: bool) -> Place:
+        """B's place if tiles can be loaded from it as it is, else that of a copy. Several parts must lie alike: packed."""
+        place = self.place(b)
+        if tiles_whole(op, place, b.type.shape) and (not packed or place.contiguous(b.type.shape)):
+            return place
+        copy = self._whole(Buffer("arena", bytes=b.type.bytes), b.type)
+        self._copy(b, copy, "packing")
+        return copy
 
     def _reshape(self, node: Node) -> None:
         source, value = node.inputs[0], Value(node)

@@ -24,22 +24,27 @@ def contract_kernel(
     stores = [flat_offset(axes, p.strides) for p in results]
     a, b = types[0], types[op.a_parts]
     a_strides = places[0].strides
-    steps = b.shape[-6:]
-    panel_stride = product(steps[1:])
+    b_place = places[op.a_parts].strides
     if b.rank == 6 and a.rank < len(op.lead) + 1 or b.rank == 6 and op.a_padded:
         batch, rows, epilogues, stores = _flattened(op.lead, epilogues, stores)
         a_strides = a_strides[-2:]
-        b_strides: tuple[DimLike, ...] = (panel_stride,)
+        b_strides: tuple[DimLike, ...] = b_place[-6:-3]
     else:
         batch, rows = op.lead[:-1], op.lead[-1]
         a_strides = _spread(a.shape, a_strides, batch)
-        b_batch = _spread((*b.shape[:-6], 1, 1), (*contiguous_strides(b.shape)[:-6], 0, 0), batch)[:-2]
-        b_strides = (*b_batch, panel_stride)
+        b_batch = _spread((*b.shape[:-6], 1, 1), (*b_place[:-6], 0, 0), batch)[:-2]
+        b_strides = (*b_batch, *b_place[-6:-3])
     kernel = ContractKernel(
         batch, rows, op.columns, op.depth, op.tile, op.block, op.depth_block, op.packing.panel, op.products, op.a_parts, op.b_parts,
         a_strides, b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
     )  # fmt: skip
     return _batch_merged(kernel)
+
+
+def tiles_whole(op: TiledContraction, b: Place, shape: Sequence[DimLike]) -> bool:
+    """Whether each tile of B lies in one piece, as instructions load it; panels, k steps and tiles may lie anywhere."""
+    wanted = contiguous_strides(tuple(shape[-3:]))
+    return all(d == 1 or s == w for d, s, w in zip(shape[-3:], b.strides[-3:], wanted))
 
 
 def _spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence[DimLike]) -> tuple[DimLike, ...]:
