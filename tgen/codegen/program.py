@@ -31,7 +31,8 @@ RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier
 class Frame:
     """Layout of what a call hands to native code, in 8-byte words from RUNTIME_BYTES on.
 
-    arena, weights, scratch (pointers), scratch bytes a thread; then pointers of inputs and outputs, values of symbols, chunk counters.
+    arena, weights, scratch (pointers), scratch bytes a thread; then pointers of inputs and outputs, values of symbols, chunk counters,
+    cycle counts before and after each step (written by profiling code only).
     """
 
     inputs: int
@@ -50,16 +51,20 @@ class Frame:
         return self.first_symbol + self.symbols
 
     @property
+    def first_time(self) -> int:
+        return self.first_counter + self.steps
+
+    @property
     def words(self) -> int:
-        return RUNTIME_BYTES // 8 + self.first_counter + self.steps
+        return RUNTIME_BYTES // 8 + self.first_time + self.steps + 1
 
 
 def frame_of(plan: Plan) -> Frame:
     return Frame(len(plan.inputs), len(plan.outputs), len(plan.symbols), len(plan.steps))
 
 
-def emit_program(plan: Plan, target: Target) -> str:
-    """LLVM IR of the whole model."""
+def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
+    """LLVM IR of the whole model. profile: thread 0 notes the cycle counter between steps."""
     module = ll.Module("tgen")
     module.triple = target.triple
     tiles = {t.name: t for t in target.tiles}
@@ -70,7 +75,7 @@ def emit_program(plan: Plan, target: Target) -> str:
         else:
             tile = tiles[kernel.tile]
             kernels.append(emit_contract_kernel(module, f"kernel.{k}", kernel, tile, plan.symbols, target.lanes, target.feature_string))
-    body = _Program(module, plan, target, kernels).emit()
+    body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, body, frame_of(plan), target)
     return str(module) + ("" if target.converts_f16 else HALF_IR)
 
@@ -86,7 +91,8 @@ def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -
 
 
 class _Program:
-    def __init__(self, module: ll.Module, plan: Plan, target: Target, kernels: Sequence[ll.Function]) -> None:
+    def __init__(self, module: ll.Module, plan: Plan, target: Target, kernels: Sequence[ll.Function], profile: bool) -> None:
+        self.profile = profile
         self.module, self.plan, self.target, self.kernels = module, plan, target, kernels
         self.frame = frame_of(plan)
         self.c = FunctionContext(module, "program", [I64, I64, PTR], plan.symbols, target.feature_string)
@@ -108,13 +114,22 @@ class _Program:
         used = {k.tile: tiles[k.tile] for k in self.plan.kernels if isinstance(k, ContractKernel)}
         for tile in used.values():
             tile.enter(self.c.b)
+        self._note(0)
         for number, step in enumerate(self.plan.steps):
             self._step(number, step.kernel, step.operands)
             if number + 1 < len(self.plan.steps):
                 self.c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
+            self._note(number + 1)
         for tile in used.values():
             tile.leave(self.c.b)
         return self.c.finish()
+
+    def _note(self, number: int) -> None:
+        """Thread 0 writes the cycle counter to time `number`."""
+        if self.profile:
+            with self.c.when(self.c.b.icmp_signed("==", self.thread, I64(0))):
+                cycles = self.c.b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
+                self.c.b.store(cycles, self._word(self.c.b, self.frame.first_time + number))
 
     def _step(self, number: int, kernel: int, operands: Sequence[Any]) -> None:
         c = self.c
