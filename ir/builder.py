@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ class Builder:
     """
 
     def __init__(self, name: str = "model") -> None:
+        importlib.import_module(".ops", __package__)  # fills the registry; the operators themselves use Builder
         self.name = name
         self._inputs: list[Node] = []
         self._outputs: list[tuple[str, Value]] = []
