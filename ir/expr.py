@@ -39,7 +39,7 @@ class _Interned(type):
             return found
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Expr(metaclass=_Interned):
     """Base of the node kinds below; arithmetic operators build `Call`s and lift Python numbers to the other side's dtype.
 
@@ -97,11 +97,18 @@ class Expr(metaclass=_Interned):
     def args(self) -> tuple[Expr, ...]:
         return ()
 
+    def __str__(self) -> str:
+        from .expr_text import print_expr
+
+        return print_expr(self)
+
+    __repr__ = __str__
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Const(Expr):
     """A number, kept as the text that `repr` gives: 0.0, -0.0 and nan stay what they are and compare as values."""
 
@@ -111,41 +118,29 @@ class Const(Expr):
     def value(self) -> Number:
         return _number(self.text)
 
-    def __str__(self) -> str:
-        return f"{self.text}:{self.dtype}"
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Index(Expr):
     """The loop index of an axis (i64)."""
 
     axis: int
 
-    def __str__(self) -> str:
-        return f"i{self.axis}"
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Size(Expr):
     """A symbolic dimension as a number (i64)."""
 
     dim: Dim
 
-    def __str__(self) -> str:
-        return f"[{self.dim}]"
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Arg(Expr):
     """Operand k at this element, broadcast to the result as NumPy does; stands in op bodies only."""
 
     operand: int
 
-    def __str__(self) -> str:
-        return f"arg{self.operand}"
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Load(Expr):
     """Operand k at an explicit index, one i64 expression for each of its axes. Indices must be in range."""
 
@@ -156,21 +151,15 @@ class Load(Expr):
     def args(self) -> tuple[Expr, ...]:
         return self.index
 
-    def __str__(self) -> str:
-        return f"%{self.operand}[{', '.join(map(str, self.index))}]"
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Kept(Expr):
     """The value an earlier stage of the same loop program left: a row's scalar, or the element at this column."""
 
     stage: int
 
-    def __str__(self) -> str:
-        return f"s{self.stage}"
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Call(Expr):
     """A scalar function of `scalars.SCALARS`, or `cast` / `bitcast` to `dtype`."""
 
@@ -180,10 +169,6 @@ class Call(Expr):
     @property
     def args(self) -> tuple[Expr, ...]:
         return self.operands
-
-    def __str__(self) -> str:
-        suffix = f":{self.dtype}" if self.fn in ("cast", "bitcast") else ""
-        return f"{self.fn}{suffix}({', '.join(map(str, self.operands))})"
 
 
 def _number(text: str) -> Number:

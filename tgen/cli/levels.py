@@ -33,7 +33,7 @@ def graphs_after(args: argparse.Namespace, graph: Graph) -> list[tuple[str, Grap
     from tgen.passes.pipeline import pipeline, run_pipeline
 
     seen: list[tuple[str, Graph]] = []
-    run_pipeline(graph, pipeline(target_of(args), args.precision), observe=lambda name, after: seen.append((name, after)))
+    run_pipeline(graph, pipeline(target_of(args), args.precision), observe=lambda name, after, _: seen.append((name, after)))
     return seen
 
 

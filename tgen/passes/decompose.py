@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from ..ir.builder import Builder
-from ..ir.errors import InvalidGraph
-from ..ir.graph import Graph, Node, Value, map_graph
-
-DEEPEST = 16  # composites of composites: more levels than this are a definition that never ends
+from ..ir.graph import Graph, Node, Value
+from ..ir.rewrite import rewrite
 
 
 def decompose(graph: Graph) -> Graph:
-    """evaluate is unchanged (up to rounding); no node of the result is composite."""
-    for _ in range(DEEPEST):
-        expanded = map_graph(graph, rebuild=_expand)
-        if all(a is b for a, b in zip(expanded.nodes, graph.nodes)) and len(expanded.nodes) == len(graph.nodes):
-            return graph
-        graph = expanded
-    raise InvalidGraph("composite operators that expand into themselves")
+    """evaluate is unchanged (up to rounding); no node of the result is composite. New nodes have the origin of the composite."""
+    return rewrite(graph, [definition])
 
 
-def _expand(node: Node, inputs: tuple[Value, ...]) -> Value | tuple[Value, ...] | None:
+def definition(node: Node, *inputs: Value) -> Value | tuple[Value, ...] | None:
+    """composite(x…) = what it is defined as"""
     if not node.op.is_composite:
         return None
     build = Builder()

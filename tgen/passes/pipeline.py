@@ -1,4 +1,4 @@
-"""The passes, in order. The driver verifies and observes; passes do not."""
+"""The passes, in order. The driver verifies, times, prints and observes; passes do not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..ir.graph import Graph
+from .. import options, trace
+from ..ir.errors import InvalidGraph
+from ..ir.graph import Graph, Node
+from ..ir.verify import verify
 from ..targets.target import Target
 from .cse import cse
 from .decompose import decompose
@@ -14,14 +17,15 @@ from .epilogue import epilogue
 from .fold import fold
 from .inline import inline
 from .lower import lower
-from .precision import precision
+from .precision import faster_on, precision
 from .rows import rows
 from .select import select
+from .simplify import simplify
 
 
 @dataclass(frozen=True)
 class Pass:
-    """name: as `tgen show --after` takes it. run: a graph in, a graph of the same meaning out."""
+    """name: as `tgen show --after` takes it. run: a graph in, a graph of the same meaning out; the same object if nothing changed."""
 
     name: str
     run: Callable[[Graph], Graph]
@@ -30,15 +34,16 @@ class Pass:
 def pipeline(target: Target, level: str = "highest") -> tuple[Pass, ...]:
     """All passes from a loaded graph to one that can be planned. level: the precision asked for."""
     return (
-        Pass("fold-model", fold),
+        Pass("fold-model", fold),  # weights that the model computes: before composites hide in small ops
         Pass("decompose", decompose),
         Pass("fold", fold),
-        Pass("cse", cse),
-        Pass("precision", lambda g: precision(g, level, target)),
+        Pass("simplify", simplify),
+        Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
+        Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
         Pass("select", lambda g: select(g, target)),
-        Pass("fold-packing", fold),
-        Pass("lower-packing", lower),
+        Pass("fold-packing", fold),  # of weights
+        Pass("lower-packing", lower),  # of everything else
         Pass("inline", inline),
         Pass("epilogue", epilogue),
         Pass("rows", rows),
@@ -46,10 +51,40 @@ def pipeline(target: Target, level: str = "highest") -> tuple[Pass, ...]:
 
 
 def run_pipeline(graph: Graph, passes: Sequence[Pass], *, observe: Callable[[str, Graph, float], None] | None = None) -> Graph:
-    """The graph after all passes. observe(pass name, graph after it, seconds it took): called after each."""
+    """The graph after all passes. observe(pass name, graph after it, seconds it took): called after each.
+
+    TGEN_DUMP=passes,times prints each; TGEN_VERIFY=off leaves out verification. Raises InvalidGraph naming the pass that left a
+    graph that is not valid.
+    """
+    settings = options.current()
+    verified: set[Node] = set()
+    if settings.verify:
+        verify(graph)
+        verified.update(graph.nodes)
     for step in passes:
-        start = time.perf_counter()
-        graph = step.run(graph)
+        before, start = graph, time.perf_counter()
+        graph = step.run(before)
+        seconds = time.perf_counter() - start
+        if "passes" in settings.dump:
+            trace.show_pass(step.name, before, graph)
+        if "times" in settings.dump:
+            trace.show_time(step.name, before, graph, seconds)
+        if settings.verify and graph is not before:
+            _verify_after(step, before, graph, verified)
         if observe:
-            observe(step.name, graph, time.perf_counter() - start)
+            observe(step.name, graph, seconds)
     return graph
+
+
+def _verify_after(step: Pass, before: Graph, after: Graph, verified: set[Node]) -> None:
+    """Valid, and seen from outside the same: inputs, names and types of outputs. Nodes known to be valid are not looked at again."""
+    try:
+        verify(after, verified)
+    except InvalidGraph as error:
+        raise InvalidGraph(f"after pass {step.name}: {error}") from error
+    verified.update(after.nodes)
+    if after.inputs != before.inputs or after.name != before.name:
+        raise InvalidGraph(f"pass {step.name} changed the inputs or the name of graph {before.name!r}")
+    was, now = ([(name, value.type) for name, value in g.outputs] for g in (before, after))
+    if was != now:
+        raise InvalidGraph(f"pass {step.name} changed the outputs of graph {before.name!r} from {was} to {now}")

@@ -4,18 +4,25 @@
     medium    a0·b0
     high      a0·b1 + a1·b0 + a0·b0
     highest   a1·b1 + a0·b2 + a2·b0 + a0·b1 + a1·b0 + a0·b0      (smallest first; what is left out is below float32's own rounding)
+Sums are float32. Operands must be finite: a product with an infinity gives NaN, since the infinity meets the zero parts of the other side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..ir.builder import Builder
+from ..ir.dims import DimLike
 from ..ir.dtypes import BF16, F32
 from ..ir.forms import Contract
-from ..ir.graph import Graph, Node, Value, map_graph
+from ..ir.graph import Graph, Node, Value
 from ..ir.ops.fused import Contraction
+from ..ir.rewrite import rewrite
 from ..targets.target import Target
+from .select import choose
 
 Products = tuple[tuple[int, int], ...]
+Faster = Callable[[DimLike, DimLike, DimLike, int], bool]
 
 PRODUCTS: dict[str, Products] = {
     "medium": ((0, 0),),
@@ -24,35 +31,52 @@ PRODUCTS: dict[str, Products] = {
 }
 
 
-def precision(graph: Graph, level: str, target: Target) -> Graph:
-    """evaluate is unchanged up to the precision asked for; every float32 matrix product is one of bfloat16 parts where that is faster."""
+def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
+    """evaluate is unchanged up to the precision asked for; float32 matrix products are of bfloat16 parts where that is faster.
 
-    def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | None:
-        form = node.op.form(*(v.type for v in inputs))
-        if not isinstance(form, Contract) or any(v.type.dtype is not F32 or v.type.rank < 2 for v in inputs):
+    level: medium, high or highest. bf16_products(m, n, k, count): whether `count` bfloat16 products of [m, k] with [k, n] are
+    faster than the float32 one; see `faster_on`.
+    """
+
+    def split(node: Node, *inputs: Value) -> Value | None:
+        """a·b = Σ over products (i, j) of a_i·b_j"""
+        if not isinstance(node.op.form(*(v.type for v in inputs)), Contract) or any(v.type.dtype is not F32 for v in inputs):
             return None
-        return split_product(node, inputs, level) if _faster(inputs, level, target) else None
+        build = Builder()
+        with build.origin(node.origin):
+            a, b = _matrices(build, *inputs)
+            (m, k), n = a.type.shape[-2:], b.type.shape[-1]
+            if not bf16_products(m, n, k, len(PRODUCTS[level])):
+                return None
+            result = split_product(build, a, b, level)
+            shape = node.types[0].shape
+            return result if result.type.shape == shape else build.reshape(result, shape=shape)  # type: ignore[no-any-return]
 
-    return map_graph(graph, rebuild=rebuild)
+    return rewrite(graph, [split])
 
 
-def split_product(node: Node, inputs: tuple[Value, ...], level: str) -> Value:
+def _matrices(build: Builder, a: Value, b: Value) -> tuple[Value, Value]:
+    """1-d operands as one row, as one column."""
+    a = a if a.type.rank > 1 else build.reshape(a, shape=(1, *a.type.shape))
+    b = b if b.type.rank > 1 else build.reshape(b, shape=(*b.type.shape, 1))
+    return a, b
+
+
+def split_product(build: Builder, a: Value, b: Value, level: str) -> Value:
     """The contraction of bfloat16 parts; parts of constants are folded later."""
     products = PRODUCTS[level]
     a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
-    build = Builder()
-    with build.origin(node.origin):
-        a = [build.bf16_part(inputs[0], part=k) for k in range(a_parts)]
-        b = [build.bf16_part(inputs[1], part=k) for k in range(b_parts)]
-    op = Contraction(products=products, a_parts=a_parts, b_parts=b_parts)
-    return Value(Node(op, (*a, *b), node.origin))
+    parts = (*(build.bf16_part(a, part=k) for k in range(a_parts)), *(build.bf16_part(b, part=k) for k in range(b_parts)))
+    result: Value = build.apply(Contraction(products=products, a_parts=a_parts, b_parts=b_parts), *parts)
+    return result
 
 
-def _faster(inputs: tuple[Value, ...], level: str, target: Target) -> bool:
-    """Whether the target's cost model says that the products of parts take fewer cycles than the float32 product."""
-    from .select import choose
+def faster_on(target: Target) -> Faster:
+    """By the target's cost model: do the bfloat16 products take fewer cycles than the float32 product?"""
 
-    (m, k), n = inputs[0].type.shape[-2:], inputs[1].type.shape[-1]
-    parts = choose(target, BF16, F32, m, n, k, len(PRODUCTS[level]))
-    whole = choose(target, F32, F32, m, n, k, 1)
-    return parts is not None and (whole is None or parts.cycles < whole.cycles)
+    def faster(m: DimLike, n: DimLike, k: DimLike, count: int) -> bool:
+        parts = choose(target, BF16, F32, m, n, k, count)
+        whole = choose(target, F32, F32, m, n, k, 1)
+        return parts is not None and (whole is None or parts.cycles < whole.cycles)
+
+    return faster

@@ -1,0 +1,123 @@
+"""`verify`: what holds for every graph, checked before and after each pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from .errors import InvalidGraph, TgenError
+from .expr import Expr, Load, walk
+from .graph import Graph, Input, Node, Value
+from .loops import LoopProgram
+from .op import OPS, Op
+
+
+def verify(graph: Graph, trusted: Collection[Node] = frozenset()) -> None:
+    """Raises InvalidGraph, naming the node, unless
+
+    * the graph has outputs, with distinct names; its inputs are distinct `Input` nodes with distinct names;
+    * no node needs its own result; every value is a result that its node has; `Input` nodes are inputs of the graph;
+    * every op is registered and hashable, and the types of a node are what its op infers from its operands;
+    * loop programs are valid, and scalar bodies load what the operands are: number, dtype, rank.
+    trusted: nodes that were verified before and are not looked at again (nodes never change).
+    """
+    _check_interface(graph)
+    for node in _nodes(graph):
+        if node in trusted:
+            continue
+        try:
+            _check_node(node, graph)
+        except (TgenError, TypeError, IndexError, ValueError) as error:
+            raise InvalidGraph(f"{describe(node)}: {error}") from error
+
+
+def describe(node: Node) -> str:
+    """A node in a message: its op, and where it comes from in the source model if that is known."""
+    return f"{node.op.name} ({node.origin})" if node.origin else node.op.name
+
+
+def _check_interface(graph: Graph) -> None:
+    if not graph.outputs:
+        raise InvalidGraph(f"graph {graph.name!r} has no outputs")
+    for node in graph.inputs:
+        if not isinstance(node.op, Input) or node.inputs:
+            raise InvalidGraph(f"{describe(node)} is among the inputs of graph {graph.name!r}, but is no input")
+    labels = [n.op.label for n in graph.inputs]  # type: ignore[attr-defined]
+    for what, names in (("inputs", labels), ("outputs", [name for name, _ in graph.outputs])):
+        double = next((n for k, n in enumerate(names) if n in names[:k]), None) if len(set(names)) < len(names) else None
+        if double is not None:
+            raise InvalidGraph(f"two {what} of graph {graph.name!r} are named {double!r}")
+
+
+def _nodes(graph: Graph) -> Iterator[Node]:
+    """Every node, producers first. Raises InvalidGraph for a cycle or a result that a node does not have."""
+    done: set[Node] = set()
+    above: set[Node] = set()
+    for root in (*map(Value, graph.inputs), *(v for _, v in graph.outputs)):
+        stack = [(root, False)]
+        while stack:
+            value, finished = stack.pop()
+            node = value.node
+            if finished:
+                above.discard(node)
+                done.add(node)
+                yield node
+                continue
+            if not 0 <= value.index < len(node.types):
+                raise InvalidGraph(f"result {value.index} of {describe(node)} is used; it has {len(node.types)}")
+            if node in above:
+                raise InvalidGraph(f"{describe(node)} needs its own result")
+            if node not in done:
+                above.add(node)
+                stack.append((value, True))
+                stack.extend((v, False) for v in node.inputs)
+
+
+def _check_node(node: Node, graph: Graph) -> None:
+    op = node.op
+    if OPS.get(op.name) is not type(op):
+        raise InvalidGraph(f"{type(op).__name__} is not the registered operator {op.name!r}")
+    if isinstance(op, Input) and node not in graph.inputs:
+        raise InvalidGraph(f"input {op.label!r} is used but is no input of graph {graph.name!r}")
+    _check_hashable(op)
+    inferred = op.infer(*(v.type for v in node.inputs))
+    types = inferred if isinstance(inferred, tuple) else (inferred,)
+    if types != node.types:
+        raise InvalidGraph(f"has types {', '.join(map(str, node.types))}; its op infers {', '.join(map(str, types))}")
+    for part in _parts(op):
+        if isinstance(part, LoopProgram):
+            part.verify()
+        elif isinstance(part, Expr):
+            _check_loads(part, node)
+
+
+def _check_hashable(op: Op) -> None:
+    for name in op.fields():
+        try:
+            hash(getattr(op, name))
+        except TypeError as error:
+            raise InvalidGraph(f"attribute {name} is not hashable: {error}") from error
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """The loop programs and expressions in attributes."""
+    if isinstance(value, (Expr, LoopProgram)):
+        yield value
+    if isinstance(value, tuple):
+        for v in value:
+            yield from _parts(v)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, (Expr, type)):
+        for f in dataclasses.fields(value):
+            yield from _parts(getattr(value, f.name))
+
+
+def _check_loads(body: Expr, node: Node) -> None:
+    for x in walk(body):
+        if not isinstance(x, Load):
+            continue
+        if not 0 <= x.operand < len(node.inputs):
+            raise InvalidGraph(f"{x} loads operand {x.operand} of {len(node.inputs)}")
+        source = node.inputs[x.operand].type
+        if source.dtype is not x.dtype or source.rank != len(x.index):
+            raise InvalidGraph(f"{x} loads from operand {x.operand}, which is {source}")
