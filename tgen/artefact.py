@@ -17,11 +17,13 @@ from .ir.dims import DimLike, parse_dim
 from .ir.types import TensorType, parse_type
 
 _ALIGNMENT = 64
+_DIMS = ("arena", "scratch", "work")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """inputs, outputs: names and types in call order. arena, scratch: bytes a run needs, and each thread besides, by the symbols."""
+    """inputs, outputs: names and types in call order. arena, scratch: bytes a run needs, and each thread besides, by
+    the symbols. work: element operations of a run, roughly."""
 
     name: str
     target: str
@@ -30,6 +32,7 @@ class Manifest:
     symbols: tuple[str, ...]
     arena: DimLike
     scratch: DimLike
+    work: DimLike
     steps: int
     kernels: int
     needs: tuple[str, ...]
@@ -42,13 +45,13 @@ class Manifest:
         fields = dict(self.__dict__)
         for key in ("inputs", "outputs"):
             fields[key] = [[name, str(t)] for name, t in fields[key]]
-        return {**fields, "arena": str(self.arena), "scratch": str(self.scratch)}
+        return {**fields, **{key: str(fields[key]) for key in _DIMS}}
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> Manifest:
         for key in ("inputs", "outputs"):
             fields[key] = tuple((name, parse_type(t)) for name, t in fields[key])
-        fields["arena"], fields["scratch"] = parse_dim(fields["arena"]), parse_dim(fields["scratch"])
+        fields.update({key: parse_dim(fields[key]) for key in _DIMS})
         fields["symbols"], fields["needs"] = tuple(fields["symbols"]), tuple(fields["needs"])
         return Manifest(**fields)
 

@@ -46,7 +46,7 @@ def compile_graph(graph: Graph, target: Target, precision: str, observe: Callabl
     machine = machine_of(target)
     code = llvm.compile_object(ir, machine)
     manifest = Manifest(
-        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch,
+        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
         len(plan.steps), len(plan.kernels), target.needs,
     )  # fmt: skip
     return Compiled(Artefact(manifest, code, packed_weights(plan)), plan, ir, machine)

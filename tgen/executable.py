@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,9 @@ from .ir.types import TensorType
 
 KNOWN_SIZES = 256  # sets of input shapes whose output shapes and memory sizes are remembered
 MOST_BYTES = 1 << 46  # of memory for one run: beyond this a size is taken for a mistake
+WORK_OF_A_THREAD = 1 << 20  # element operations, some 20 to 50 µs: less is done sooner than another thread wakes
 _HEADER = RUNTIME_BYTES // 8
+_ARGUMENTS = RUNTIME_BYTES + 8 * Frame.HEADER
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class _Sizes:
     symbols: tuple[int, ...]
     arena: int
     scratch: int
+    threads: int
 
 
 class _Context:
@@ -56,14 +60,21 @@ class _Context:
         self.frame[:] = 0
         self.address = int(self.bytes.ctypes.data)
         self.memory: np.ndarray = aligned_bytes(0)
+        self.sizes: _Sizes | None = None  # that memory is laid out for
 
-    def reserve(self, sizes: _Sizes, threads: int) -> None:
-        wanted = sizes.arena + sizes.scratch * threads
+    def reserve(self, sizes: _Sizes) -> None:
+        self.sizes = sizes
+        wanted = sizes.arena + sizes.scratch * sizes.threads
         if self.memory.size < wanted:
             self.memory = aligned_bytes(wanted)
         start = int(self.memory.ctypes.data)
         self.frame[_HEADER] = start
         self.frame[_HEADER + 2 : _HEADER + 4] = (start + sizes.arena, sizes.scratch)
+
+
+def _readable(array: np.ndarray) -> bool:
+    """Contiguous and aligned, though not writeable."""
+    return bool(array.flags.c_contiguous and array.flags.aligned)
 
 
 class Executable:
@@ -79,6 +90,7 @@ class Executable:
         self.outputs = [_spec(*o) for o in manifest.outputs]
         self._manifest, self._weights, self._library, self._texts = manifest, artefact.weights, library, texts
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(library.address("run"))
+        self._pack = struct.Struct(f"{len(self.inputs) + len(self.outputs) + len(manifest.symbols)}q").pack_into
         self._contexts: list[_Context] = []
         self._sizes: dict[tuple[tuple[int, ...], ...], _Sizes] = {}
         self._dtypes = [t.dtype.numpy for _, t in manifest.inputs]
@@ -99,9 +111,9 @@ class Executable:
         for array, dtype in zip(arrays, self._dtypes):
             if type(array) is not np.ndarray:
                 array = np.asarray(array)
-            if array.dtype != dtype:
+            if array.dtype is not dtype and array.dtype != dtype:
                 raise self._wrong_dtype(len(given), array)
-            given.append(array if array.flags.c_contiguous and array.flags.aligned else np.ascontiguousarray(array).copy())
+            given.append(array if array.flags.carray or _readable(array) else np.ascontiguousarray(array).copy())
         return self._execute(given)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -129,12 +141,12 @@ class Executable:
             context = self._contexts.pop()
         except IndexError:
             context = self._new_context()
-        context.reserve(sizes, self.threads)
+        if context.sizes is not sizes:
+            context.reserve(sizes)
         words = [a.__array_interface__["data"][0] for a in arrays]
         words += [r.__array_interface__["data"][0] for r in results]
-        words += sizes.symbols
-        context.frame[_HEADER + 4 : _HEADER + 4 + len(words)] = words
-        self._run(context.address, self.threads)
+        self._pack(context.bytes, _ARGUMENTS, *words, *sizes.symbols)
+        self._run(context.address, sizes.threads)
         self._contexts.append(context)
         return tuple(results)
 
@@ -154,7 +166,8 @@ class Executable:
             raise InvalidInput(f"input shapes {list(map(list, shapes))} give an output of negative size")
         if arena + scratch > MOST_BYTES:
             raise InvalidInput(f"input shapes {list(map(list, shapes))} need {arena + scratch} bytes of memory")
-        sizes = _Sizes(outputs, tuple(values[s] for s in manifest.symbols), arena, scratch)
+        threads = max(1, min(self.threads, evaluate_dim(manifest.work, values) // WORK_OF_A_THREAD))
+        sizes = _Sizes(outputs, tuple(values[s] for s in manifest.symbols), arena, scratch, threads)
         if len(self._sizes) >= KNOWN_SIZES:
             self._sizes.clear()
         self._sizes[shapes] = sizes

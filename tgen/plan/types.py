@@ -69,6 +69,14 @@ class Plan:
     arena: DimLike
     scratch: DimLike
 
+    @property
+    def work(self) -> DimLike:
+        """Element operations of a run, roughly: what decides how many threads are worth waking."""
+        total: DimLike = 0
+        for step in self.steps:
+            total = total + self.kernels[step.kernel].work
+        return total
+
     def __str__(self) -> str:
         lines = [f"plan {self.name}: {len(self.steps)} steps, {len(self.kernels)} kernels, {self.weight_bytes} bytes of weights"]
         lines += [f"  arena {self.arena} bytes, scratch {self.scratch} bytes a thread"]
