@@ -26,6 +26,9 @@ class DType:
     def __repr__(self) -> str:
         return self.name.upper()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _named, (self.name,)  # copies are the same object: dtypes are compared with `is`
+
     @functools.cached_property
     def numpy(self) -> np.dtype[Any]:
         if hasattr(np, self.numpy_name):
@@ -74,6 +77,10 @@ DTYPES: dict[str, DType] = {
     for d in (F64, F32, F16, BF16, F8E4M3, F8E4M3UZ, F8E5M2, F8E5M2UZ)
     + (I64, I32, I16, I8, I4, U64, U32, U16, U8, U4, BOOL, STRING)
 }
+
+
+def _named(name: str) -> DType:
+    return DTYPES[name]
 
 
 @functools.cache
