@@ -90,7 +90,7 @@ class Constant(Op):
         return self.value.array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Node:
     """An op applied to values. `origin` is the source model's name of it, for messages. Compared by identity."""
 
@@ -110,6 +110,10 @@ class Node:
             operands = ", ".join(str(v.type) for v in self.inputs)
             raise InvalidGraph(f"{self.origin or self.op}: {self.op.name} does not take ({operands}): {error}") from error
         object.__setattr__(self, "types", types if isinstance(types, tuple) else (types,))
+
+    def __repr__(self) -> str:
+        """Without its inputs: written out, a graph of shared nodes would be exponentially long."""
+        return f"<{self.op.name}{f' {self.origin}' if self.origin else ''}: {', '.join(map(str, self.types))}>"
 
     def __getitem__(self, result: int) -> Value:
         return Value(self, result)
@@ -136,7 +140,7 @@ class Value:
         return self.node.op.value.array if isinstance(self.node.op, Constant) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """inputs: Input nodes in call order; outputs: (name, value) in result order."""
 
@@ -178,6 +182,8 @@ class Graph:
         from .text import print_graph
 
         return print_graph(self)
+
+    __repr__ = __str__
 
 
 def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild: Any = None) -> Graph:
