@@ -147,20 +147,39 @@ def mod(a: DimLike, b: DimLike) -> DimLike:
     return 0 if _divide_exactly(a, b) is not None else Dim((((Apply("mod", a, b),), 1),))
 
 
+def nonnegative(x: DimLike) -> bool:
+    """Whether x >= 0 for all values (>= 0) of its symbols, as far as the signs of its terms show."""
+    if isinstance(x, int):
+        return x >= 0
+    return all(c >= 0 and all(map(_atom_nonnegative, monomial)) for monomial, c in x.terms)
+
+
+def _atom_nonnegative(atom: Atom) -> bool:
+    if isinstance(atom, str):
+        return True
+    if atom.fn == "max":
+        return nonnegative(atom.a) or nonnegative(atom.b)
+    return nonnegative(atom.b) and (atom.fn == "mod" or nonnegative(atom.a))
+
+
 def dim_max(a: DimLike, b: DimLike) -> DimLike:
-    """max(a, b); decided at once when the difference is a constant."""
+    """max(a, b); decided at once when the sign of the difference is certain."""
     gap = a - b
-    if isinstance(gap, int):
-        return a if gap >= 0 else b
+    if nonnegative(gap):
+        return a
+    if nonnegative(gap * -1):
+        return b
     a, b = sorted((a, b), key=str)
     return Dim((((Apply("max", a, b),), 1),))
 
 
 def dim_min(a: DimLike, b: DimLike) -> DimLike:
-    """min(a, b); decided at once when the difference is a constant."""
+    """min(a, b); decided at once when the sign of the difference is certain."""
     gap = a - b
-    if isinstance(gap, int):
-        return b if gap >= 0 else a
+    if nonnegative(gap):
+        return b
+    if nonnegative(gap * -1):
+        return a
     a, b = sorted((a, b), key=str)
     return Dim((((Apply("min", a, b),), 1),))
 

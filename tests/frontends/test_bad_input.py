@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import tgen
+import tgen.ir.evaluate
 from tgen.frontends import load
 from tgen.ir.errors import InvalidInput, InvalidModel, TgenError, Unsupported
 
@@ -173,6 +173,15 @@ def test_unknown_symbol_and_bad_extents(make_model: MakeModel) -> None:
     fails(model, InvalidInput, "batch = -1", shapes={"batch": -1})
     fails(model, InvalidInput, "'z'", "inputs: x", values={"z": np.zeros(2)})
     fails(model, InvalidInput, "'x'", "f32[batch, 3]", values={"x": np.zeros((2, 4), np.float32)})
+
+
+def test_weights_that_replace(make_model: MakeModel) -> None:
+    model, ones = mlp(make_model), np.ones((3, 4), np.float32)
+    out = tgen.ir.evaluate.evaluate(load(model, weights={"w": ones}), {"x": np.ones((1, 3), np.float32)})
+    assert out["y"].tolist() == [[3, 3, 3, 3]]
+    fails(model, InvalidInput, "'v'", weights={"v": ones})
+    fails(model, InvalidInput, "'w'", "f32[3, 4]", weights={"w": ones.T})
+    fails(load(model), Unsupported, "weights", weights={"w": ones})
 
 
 def test_function_that_calls_itself(make_model: MakeModel) -> None:

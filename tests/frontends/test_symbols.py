@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from tgen.frontends import load
 from tgen.frontends.onnx import DataDependent
-from tgen.ir.errors import InvalidModel
+from tgen.ir.errors import InvalidInput, InvalidModel, TgenError
 from tgen.ir.evaluate import evaluate
 from tgen.ir.graph import Graph
 
@@ -140,6 +140,18 @@ def test_shape_that_is_an_input_can_be_fixed(make_model: MakeModel) -> None:
         load(model)
     assert info.value.inputs == ("s",)
     assert shapes(load(model, values={"s": ints(-1, 3)})) == "f32[2*n, 3]"
+
+
+def test_table_that_is_cut_to_the_length_of_the_input(make_model: MakeModel) -> None:
+    """x[seq] + table[:seq] has the shape [seq]; a longer input is an error, as in any runtime."""
+    nodes = [node("Shape", ["x"], ["n"]), node("Slice", ["table", "zero", "n"], ["t"]), node("Add", ["x", "t"], ["y"])]
+    graph = load(make_model(nodes, {"x": ["seq"]}, constants={"table": np.arange(5, dtype=np.float32), "zero": ints(0)}))
+    assert shapes(graph) == "f32[seq]"
+    assert evaluate(graph, {"x": np.ones(3, np.float32)})["y"].tolist() == [1, 2, 3]
+    with pytest.raises(InvalidInput, match="longer than the model allows: it has 5 where 6"):
+        evaluate(graph, {"x": np.ones(6, np.float32)})
+    with pytest.raises(TgenError):
+        load(graph, shapes={"seq": 6})
 
 
 def export_bert(path: Path, attention: str, dynamo: bool) -> None:

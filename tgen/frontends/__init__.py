@@ -37,31 +37,34 @@ def load(
     *,
     shapes: Mapping[str, int] | None = None,
     values: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Any] | None = None,
 ) -> Graph:
     """The graph of a model.
 
     model: path of an .onnx file (binary protobuf) or of a folder (Hugging Face; or one that holds a model.onnx), an
     onnx.ModelProto, its bytes, or a Graph. shapes: values for symbolic dimensions, `{"batch": 1, "seq": 128}`.
     values: inputs of an ONNX model that become constants (needed where an input holds a shape); they stop being inputs.
+    weights: arrays that replace initialisers of an ONNX model, by name; of the same dtype and shape.
     Raises InvalidModel for a file that is missing, damaged or contradicts itself; Unsupported listing everything tgen has no
     operator for; InvalidInput for a symbol or input that the model does not have.
     """
+    fixed = {"values": values or {}, "weights": weights or {}}
     if isinstance(model, Graph):
-        _no_values(values, "a Graph")
+        _only_onnx(fixed, "a Graph")
         return fix_symbols(model, shapes)
     if not isinstance(model, (str, os.PathLike)):
-        return _load_onnx(model, shapes, values)
+        return _load_onnx(model, shapes, fixed)
     path = Path(model)
     if not path.exists():
         raise InvalidModel(f"{path}: no such file or folder")
     if not path.is_dir():
-        return _load_onnx(path, shapes, values)
+        return _load_onnx(path, shapes, fixed)
     loader = _folder_loader(path)
     if loader is not None:
-        _no_values(values, f"the model folder {path}")
+        _only_onnx(fixed, f"the model folder {path}")
         return loader(path, shapes=shapes)
     if (path / "model.onnx").is_file():
-        return _load_onnx(path / "model.onnx", shapes, values)
+        return _load_onnx(path / "model.onnx", shapes, fixed)
     raise InvalidModel(f"{path}: not a model folder: it holds neither config.json nor model.onnx")
 
 
@@ -100,12 +103,13 @@ def _folder_loader(path: Path) -> FolderLoader | None:
     return next((load for detect, load in _FOLDERS if detect(path)), None)
 
 
-def _load_onnx(model: Any, shapes: Mapping[str, int] | None, values: Mapping[str, Any] | None) -> Graph:
+def _load_onnx(model: Any, shapes: Mapping[str, int] | None, fixed: Mapping[str, Mapping[str, Any]]) -> Graph:
     from .onnx import load_onnx
 
-    return load_onnx(model, shapes=shapes, values=values)
+    return load_onnx(model, shapes=shapes, **fixed)
 
 
-def _no_values(values: Mapping[str, Any] | None, what: str) -> None:
-    if values:
-        raise Unsupported(f"values: inputs of {what} cannot be turned into constants ({', '.join(values)})")
+def _only_onnx(fixed: Mapping[str, Mapping[str, Any]], what: str) -> None:
+    for option, arrays in fixed.items():
+        if arrays:
+            raise Unsupported(f"{option}: only of ONNX models, not of {what} ({', '.join(arrays)})")

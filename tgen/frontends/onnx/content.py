@@ -8,18 +8,21 @@ computed as data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ...ir import dims
 from ...ir.builder import Builder
-from ...ir.dims import Dim, DimLike
+from ...ir.dims import Dim, DimLike, nonnegative
 from ...ir.dtypes import BOOL, I64, DType
 from ...ir.errors import Unsupported
 from ...ir.graph import Constant, Input, Value
 from ...ir.op import OPS, Op
+from ...ir.ops.assume import Assume
+from ...ir.ops.comparison import Where
+from ...ir.ops.elementwise import Elementwise
 
 MAX_CONTENT = 4096  # elements; a longer integer tensor is data, not a shape
 Content = np.ndarray  # dtype object: int | Dim | bool
@@ -47,6 +50,8 @@ class ShapeBuilder(Builder):
         return super().__getattr__(name)
 
     def apply(self, op: Op, *operands: Value) -> Any:
+        if isinstance(op, (Elementwise, Where)):
+            operands = self.agreed(operands)
         made = super().apply(op, *operands)
         values = made if isinstance(made, tuple) else (made,)
         contents = self._follow(op, operands, values)
@@ -54,6 +59,32 @@ class ShapeBuilder(Builder):
             return made
         known = tuple(self.from_content(c, v.type.dtype) for c, v in zip(contents, values))
         return known if isinstance(made, tuple) else known[0]
+
+    def agreed(self, operands: tuple[Value, ...], shape: tuple[DimLike, ...] = ()) -> tuple[Value, ...]:
+        """Operands that broadcast (with `shape`): an extent min(n, seq) that meets seq is assumed to be seq.
+
+        That is how models slice a table of n positions to the length of their input; a longer input would fail in any runtime.
+        """
+        shapes = [v.type.shape for v in operands] + [shape]
+        if not any(isinstance(d, Dim) for s in shapes for d in s):
+            return operands
+        wanted: dict[int, DimLike] = {}
+        for axis in range(1, max(map(len, shapes)) + 1):
+            entries = dict.fromkeys(s[-axis] for s in shapes if len(s) >= axis and s[-axis] != 1)
+            plain = [d for d in entries if all(d == e or is_clamped(e, d) for e in entries)]
+            if len(entries) > 1 and len(plain) == 1:
+                wanted[axis] = plain[0]
+        return tuple(self._assumed(v, wanted) for v in operands) if wanted else operands
+
+    def _assumed(self, value: Value, wanted: Mapping[int, DimLike]) -> Value:
+        shape = list(value.type.shape)
+        for axis, dim in wanted.items():
+            if axis <= len(shape) and shape[-axis] != 1:
+                shape[-axis] = dim
+        if tuple(shape) == value.type.shape:
+            return value
+        assumed: Value = super().apply(Assume(tuple(shape)), value)
+        return assumed
 
     def from_content(self, content: Content, dtype: DType) -> Value:
         """The value that holds this content: a constant, or one made of the symbols at run time."""
@@ -104,23 +135,6 @@ def _fits(content: Content, result: Value) -> bool:
     return all(isinstance(x, Dim) or low <= x <= high for x in content.flat)
 
 
-def nonnegative(x: DimLike) -> bool:
-    """Whether x >= 0 for all values (>= 0) of its symbols, as far as the signs of its terms show."""
-    if not isinstance(x, Dim):
-        return x >= 0
-    return all(c >= 0 and all(_atom_nonnegative(a) for a in monomial) for monomial, c in x.terms)
-
-
-def _atom_nonnegative(atom: dims.Atom) -> bool:
-    if isinstance(atom, str):
-        return True
-    if atom.fn == "max":
-        return nonnegative(atom.a) or nonnegative(atom.b)
-    if atom.fn == "mod":
-        return nonnegative(atom.b)
-    return nonnegative(atom.a) and nonnegative(atom.b)
-
-
 def sign(x: DimLike) -> int | None:
     """-1, 0, 1 if x has that sign for all values of its symbols; None if that is not known."""
     if not isinstance(x, Dim):
@@ -128,6 +142,17 @@ def sign(x: DimLike) -> int | None:
     if nonnegative(x - 1):
         return 1
     return -1 if nonnegative(-1 - x) else None
+
+
+def is_clamped(x: DimLike, dim: DimLike) -> bool:
+    """Whether x is dim held within fixed limits: min(512, dim), max(0, min(512, dim))."""
+    if not isinstance(x, Dim) or len(x.terms) != 1 or x.terms[0][1] != 1 or len(x.terms[0][0]) != 1:
+        return False
+    atom = x.terms[0][0][0]
+    if isinstance(atom, str) or atom.fn not in ("min", "max"):
+        return False
+    inner = [a for a in (atom.a, atom.b) if not isinstance(a, int)]
+    return len(inner) == 1 and (inner[0] == dim or is_clamped(inner[0], dim))
 
 
 class _Undecided(Exception):

@@ -21,7 +21,7 @@ from .problems import DataDependent, Problems
 from .registry import find_mapping, schema_of
 from .structure import check_model, describe, names, normal_domain, ordered
 from .symbols import SymbolNames, check_declared, declared_type
-from .tensors import MAX_ELEMENTS, read_model, to_array
+from .tensors import MAX_ELEMENTS, element_type, read_model, to_array
 
 
 class Missing:
@@ -50,19 +50,25 @@ class Scope:
         return scope
 
 
-def load_onnx(source: Any, *, shapes: Mapping[str, int] | None = None, values: Mapping[str, Any] | None = None) -> Graph:
+def load_onnx(
+    source: Any,
+    *,
+    shapes: Mapping[str, int] | None = None,
+    values: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Any] | None = None,
+) -> Graph:
     """The graph of an ONNX model: a path, bytes or onnx.ModelProto. See `tgen.frontends.load`."""
     from . import mappings  # noqa: F401  (fills the registry)
 
     model, folder, what = read_model(source)
-    return Importer(model, folder, what).run(shapes or {}, values or {})
+    return Importer(model, folder, what, weights or {}).run(shapes or {}, values or {})
 
 
 class Importer:
     """One import of one model."""
 
-    def __init__(self, model: onnx.ModelProto, folder: Path | None, what: str) -> None:
-        self.model, self.folder, self.what = model, folder, what
+    def __init__(self, model: onnx.ModelProto, folder: Path | None, what: str, weights: Mapping[str, Any]) -> None:
+        self.model, self.folder, self.what, self.weights = model, folder, what, weights
         self.build = ShapeBuilder(model.graph.name or Path(what).stem or "model")
         self.problems = Problems()
         self.functions = {(normal_domain(f.domain), f.name, f.overload): f for f in model.functions}
@@ -73,6 +79,9 @@ class Importer:
         scope = Scope(check_model(self.model, self.what))
         graph = self.model.graph
         self._initialisers(graph, scope)
+        unknown = [name for name in self.weights if name not in scope.names]
+        if unknown:
+            raise InvalidInput(f"weights: {self.what} has no initialiser {unknown[0]!r}")
         self._inputs(graph, scope, shapes, values)
         self.nodes(graph.node, scope)
         outputs = [(info, self.lookup(info.name, scope, f"output {info.name!r}")) for info in graph.output]
@@ -142,10 +151,17 @@ class Importer:
 
     def _initialiser(self, tensor: TensorProto, scope: Scope) -> Value | Missing:
         try:
-            return self.tensor(tensor, f"initialiser {tensor.name!r}")
+            return self._replaced(tensor) if tensor.name in self.weights else self.tensor(tensor, f"initialiser {tensor.name!r}")
         except Unsupported as error:
             self.problems.add("initialiser", "", scope.opsets.get("", 0), str(error), tensor.name)
             return MISSING
+
+    def _replaced(self, tensor: TensorProto) -> Value:
+        array, what = np.asarray(self.weights[tensor.name]), f"initialiser {tensor.name!r}"
+        wanted = TensorType(element_type(tensor.data_type, what), tuple(tensor.dims))
+        if array.dtype != wanted.dtype.numpy or array.shape != wanted.shape:
+            raise InvalidInput(f"weights: {what} is given {array.dtype}{list(array.shape)}; wanted {wanted}")
+        return self.build.constant(array)
 
     def tensor(self, tensor: TensorProto, what: str) -> Value:
         """A constant from a tensor of the model."""

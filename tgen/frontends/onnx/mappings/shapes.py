@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from ....ir import dims
-from ....ir.dims import Dim, DimLike
+from ....ir.dims import Dim, DimLike, nonnegative
 from ....ir.dtypes import I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ....ir.types import broadcast
 from ..call import Call
-from ..content import nonnegative
 from ..problems import DataDependent
 from ..registry import dtype_attribute, onnx_op
 
@@ -72,7 +71,9 @@ def extents_of(call: Call, value: Value) -> tuple[DimLike, ...]:
 @onnx_op("Expand")
 def expand(call: Call, x: Value, wanted: Value) -> Value:
     """Broadcasts both ways: a 1 in the wanted shape keeps the operand's extent."""
-    return call.build.expand(x, shape=broadcast(x.type.shape, extents_of(call, wanted)))
+    shape = extents_of(call, wanted)
+    (x,) = call.build.agreed((x,), shape)
+    return call.build.expand(x, shape=broadcast(x.type.shape, shape))
 
 
 @onnx_op("Reshape")

@@ -1,0 +1,58 @@
+"""What a model takes for granted about its dimensions, and where it is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..dims import DimLike, evaluate_dim
+from ..errors import InvalidInput, TypeMismatch
+from ..expr import Load, index, minimum, size
+from ..forms import Map
+from ..graph import Graph
+from ..op import Op, op
+from ..types import TensorType
+
+
+@op
+class Assume(Op):
+    """x, whose extents are those of `shape` whenever the inputs are legal: `[1, min(512, seq)]` taken for `[1, seq]`.
+
+    Made where a model would fail otherwise, as one that adds a table of 512 positions to seq tokens. The interpreter checks it here,
+    an executable before it runs (`assumptions`); reading stays inside x even if nobody checks.
+    """
+
+    shape: tuple[DimLike, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        known = [(d, e) for d, e in zip(x.shape, self.shape) if isinstance(d, int) and isinstance(e, int)]
+        if len(self.shape) != x.rank or any(d != e for d, e in known):
+            raise TypeMismatch(f"assume: {x} cannot have the shape [{', '.join(map(str, self.shape))}]")
+        return x.with_shape(self.shape)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        check_assumptions(zip(x.shape, self.shape), {})
+        return x
+
+    def form(self, x: TensorType) -> Map:
+        at = (index(k) if d == e else minimum(index(k), size(d) - 1) for k, (d, e) in enumerate(zip(x.shape, self.shape)))
+        return Map(Load(x.dtype, 0, tuple(at)))
+
+
+def assumptions(graph: Graph) -> tuple[tuple[DimLike, DimLike], ...]:
+    """Pairs of dimensions that must be equal for a run to be legal: (what there is, what is needed)."""
+    pairs: dict[tuple[DimLike, DimLike], None] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Assume):
+            pairs.update({(d, e): None for d, e in zip(node.inputs[0].type.shape, node.op.shape) if d != e})
+    return tuple(pairs)
+
+
+def check_assumptions(pairs: Iterable[tuple[DimLike, DimLike]], values: Mapping[str, int]) -> None:
+    """Raises InvalidInput if a pair of dimensions differs for these values of the symbols."""
+    for there, needed in pairs:
+        found, wanted = evaluate_dim(there, values), evaluate_dim(needed, values)
+        if found != wanted:
+            given = f" ({', '.join(f'{k} = {v}' for k, v in values.items())})" if values else ""
+            raise InvalidInput(f"the inputs are longer than the model allows: it has {found} where {wanted} are needed{given}")
