@@ -39,7 +39,7 @@ def exp(x: Expr, last: float = 1.0) -> Expr:
     product rounds once. 16 operations. last: 1 or a smaller power of two.
     """
     form = FORMATS[x.dtype]
-    high, low = split(2 * LN2, form.pick(16, 40), 24 if not form.is_wide else 53)
+    high, low = split(2 * LN2, *((40, 53) if form.is_wide else (16, 24)))
     inside = clamp(x, form.pick(-104, -746), form.pick(90, 711))
     m, bits = nearest(inside, LOG2_E / 2, form.bias)
     r = fma(m, -low, fma(m, -high, inside))
@@ -61,7 +61,7 @@ def exp2(x: Expr) -> Expr:
 def _quarter_expm1(x: Expr) -> Expr:
     """(e^x - 1)/4 = s·(e^r - 1) + (s - 1/4), s = 2^(n - 2), n = round(x/ln 2); subnormal results lose bits."""
     form = FORMATS[x.dtype]
-    high, low = split(LN2, form.pick(16, 40), 24 if not form.is_wide else 53)
+    high, low = split(LN2, *((40, 53) if form.is_wide else (16, 24)))
     inside = clamp(x, form.pick(-20, -40), form.pick(89.5, 710.6))
     n, bits = nearest(inside, LOG2_E, form.bias - 2)
     r = fma(n, -low, fma(n, -high, inside))
@@ -115,7 +115,7 @@ def _ends(x: Expr, result: Expr) -> Expr:
 def _log_sum(k: Expr, f: Expr) -> Expr:
     """k·ln 2 + ln(1 + f), ln(1 + f) = f + f²·P(f)"""
     form = FORMATS[f.dtype]
-    high, low = split(LN2, form.pick(15, 40), 24 if not form.is_wide else 53)
+    high, low = split(LN2, *((40, 53) if form.is_wide else (15, 24)))
     tail = f * f * horner(c.LOG_64 if form.is_wide else c.LOG_32, f)
     return fma(k, high, f + fma(k, low, tail))
 

@@ -124,7 +124,8 @@ def integer_power(x: Expr, y: Expr) -> Expr:
     one, zero = const(1, x.dtype), const(0, x.dtype)
     if isinstance(y, Const) and y.value >= 0:
         return _constant_power(x, int(y.value))
-    total, base = one, x
+    total: Expr = one
+    base = x
     bits = x.dtype.bits - (x.dtype.kind == "int")
     for k in range(bits):
         total = select(call("ne", call("and", y, 1 << k), zero), total * base, total)
