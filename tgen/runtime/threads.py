@@ -24,9 +24,9 @@ class Facts:
 
 def facts(root: Path | str = "/") -> Facts:
     """What holds for this process. root: of the file system that /proc and /sys are read from (for tests)."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [q for q in _quotas(Path(root)) if q > 0]
-    return Facts(os.cpu_count() or 1, affinity, min(quotas) if quotas else None)
+    visible = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else visible
+    return Facts(visible, affinity, min(_quotas(Path(root)), default=None))
 
 
 def budget(root: Path | str = "/") -> int:
@@ -42,16 +42,18 @@ def explain(root: Path | str = "/") -> list[str]:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Quotas of this process's cgroups and all their ancestors, versions 1 and 2: any of them may bind."""
+    """Quotas, in CPUs, of this process's cgroups and all their ancestors, versions 1 and 2: any of them may bind."""
+    mounts = root / "sys/fs/cgroup"
     for line in _text(root / "proc/self/cgroup").splitlines():
-        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            for folder in _upwards(root / "sys/fs/cgroup", path):
-                yield _v2(_text(folder / "cpu.max"))
+            for folder in (*_upwards(mounts, path), *_upwards(mounts / "unified", path)):
+                yield from _quota(*_text(folder / "cpu.max").split()[:2])
         elif "cpu" in controllers.split(","):
-            for base in (root / "sys/fs/cgroup" / controllers, root / "sys/fs/cgroup/cpu"):
+            for base in dict.fromkeys((mounts / controllers, mounts / "cpu")):
                 for folder in _upwards(base, path):
-                    yield _v1(_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us"))
+                    yield from _quota(_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us"))
 
 
 def _upwards(base: Path, path: str) -> Iterator[Path]:
@@ -61,25 +63,18 @@ def _upwards(base: Path, path: str) -> Iterator[Path]:
         yield base.joinpath(*parts[:count])
 
 
-def _v2(text: str) -> float:
-    words = text.split()
-    return _ratio(words[0], words[1]) if len(words) == 2 else 0.0
-
-
-def _v1(quota: str, period: str) -> float:
-    return _ratio(quota.strip(), period.strip())
-
-
-def _ratio(quota: str, period: str) -> float:
-    """quota/period, or 0 when there is no limit ("max", -1) or the text is no number."""
+def _quota(granted: str = "", period: str = "") -> Iterator[float]:
+    """granted/period; nothing where there is no limit ("max", -1) or the text is no number."""
     try:
-        return max(0.0, int(quota) / int(period))
+        quota = int(granted) / int(period)
     except (ValueError, ZeroDivisionError):
-        return 0.0
+        return
+    if quota > 0:
+        yield quota
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_text()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return ""
