@@ -184,7 +184,7 @@ class TiledContraction(Op):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         lead, (k, n) = concrete(self.lead), concrete((self.depth, self.columns))
-        flat = arrays[0].ndim < len(lead) + 1
+        flat = self.a_padded and arrays[self.a_parts].ndim == 6 and arrays[0].ndim < len(lead) + 1
         m = int(np.prod(lead)) if flat else lead[-1]
         a = [x[..., :m, :k] for x in arrays[: self.a_parts]]
         a = [x.reshape(*lead, k) if flat else x for x in a]
