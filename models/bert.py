@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tgen.ir.builder import Builder
-from tgen.ir.dims import DimLike
+from tgen.ir.dims import DimLike, dim_min, symbol
 from tgen.ir.dtypes import F32, I64
 from tgen.ir.errors import InvalidInput, InvalidModel, Unsupported
 from tgen.ir.graph import Graph, Value
@@ -208,11 +208,9 @@ def _extents(config: EncoderConfig, shapes: Mapping[str, int]) -> tuple[DimLike,
     unknown = [s for s in shapes if s not in ("batch", "seq")]
     if unknown:
         raise InvalidInput(f"shapes: no dimension is named {unknown[0]!r}; this model has batch and seq")
-    for symbol, extent in shapes.items():
+    for name, extent in shapes.items():
         if isinstance(extent, bool) or not isinstance(extent, (int, np.integer)) or extent < 0:
-            raise InvalidInput(f"shapes: {symbol} = {extent!r}; an integer of at least 0 is wanted")
-    from tgen.ir.dims import symbol
-
+            raise InvalidInput(f"shapes: {name} = {extent!r}; an integer of at least 0 is wanted")
     batch = int(shapes["batch"]) if "batch" in shapes else symbol("batch")
     seq = int(shapes["seq"]) if "seq" in shapes else symbol("seq")
     if isinstance(seq, int) and seq > config.longest:
@@ -239,19 +237,28 @@ class _Encoder:
                 x = b.add(x, b.gather(self.table("token_type", c.token_types), types, axis=0))
             elif c.token_types == 1:
                 x = b.add(x, self.table("token_type", 1))
-            x = b.add(x, b.gather(self.table("position", c.positions), self.position_ids(ids), axis=0))
+            x = b.add(x, self.positions(ids))
             return self.norm("embeddings.LayerNorm", x)
 
     def table(self, kind: str, rows: int) -> Value:
         return self.b.constant(self.tensors.take(f"embeddings.{kind}_embeddings.weight", (rows, self.config.hidden)))
 
-    def position_ids(self, ids: Value) -> Value:
-        """i64[seq] 0 … seq-1, or i64[batch, seq] padding + number of tokens so far, and padding itself for padding."""
+    def positions(self, ids: Value) -> Value:
+        """f32[seq, hidden], the table's rows 0 … seq-1; or f32[batch, seq, hidden], those of padding + number of tokens so far, and
+        of padding itself for padding. More than `longest` tokens are an InvalidInput of the run."""
         b, padding = self.b, self.config.padding
+        table = self.table("position", self.config.positions)
         if padding is None:
-            return b.range(b.constant(0, I64), b.constant(1, I64), size=self.seq)
-        real = b.sub(1, b.cast(b.equal(ids, padding), to=I64))
-        return b.add(b.mul(b.cum_sum(real, axis=1), real), padding)
+            return self.at_most_longest(table, 0)
+        real = b.sub(1, b.cast(b.equal(self.at_most_longest(ids, 1), padding), to=I64))
+        return b.gather(table, b.add(b.mul(b.cum_sum(real, axis=1), real), padding), axis=0)
+
+    def at_most_longest(self, x: Value, axis: int) -> Value:
+        """The first seq elements of x along axis, of which there are `longest`."""
+        there = dim_min(self.config.longest, self.seq)
+        shape = list(x.type.shape)
+        shape[axis] = self.seq
+        return self.b.assume(self.b.slice(x, axes=(axis,), starts=(0,), sizes=(there,), steps=(1,)), shape=tuple(shape))
 
     def layer(self, number: int, x: Value, bias: Value) -> Value:
         """f32[batch, seq, hidden] → the same; bias f32[batch, 1, 1, seq] is added to the scores."""

@@ -163,7 +163,8 @@ def _open_shards(folder: Path) -> dict[str, Any]:
         if Path(file).name != file or file in ("", ".", ".."):
             raise InvalidModel(f"{folder / WEIGHTS_INDEX}: shard {file!r} is not a plain file name in the model's folder")
         opened[file] = _open_file(folder / file)
+    names = {file: frozenset(handle.keys()) for file, handle in opened.items()}
     for name, file in where.items():
-        if name not in opened[file].keys():
+        if name not in names[file]:
             raise InvalidModel(f"{folder / file}: tensor {name!r} is missing, which {WEIGHTS_INDEX} places here")
     return {name: opened[file] for name, file in where.items()}

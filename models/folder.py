@@ -29,9 +29,7 @@ def is_model_folder(path: str | os.PathLike[str]) -> bool:
     return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
 
 
-def load_folder(
-    path: str | os.PathLike[str], *, shapes: Mapping[str, int] | None = None, pooling: Pooling | None = None
-) -> Graph:
+def load_folder(path: str | os.PathLike[str], *, shapes: Mapping[str, int] | None = None, pooling: Pooling | None = None) -> Graph:
     """The graph of the model in a Hugging Face folder (config.json beside model.safetensors).
 
     shapes: values for the model's symbols, such as {"batch": 1, "seq": 128}. pooling: adds the output `sentence_embedding`;

@@ -1,6 +1,6 @@
 """Search by meaning: sentences become vectors of length 1; the nearest to a query's vector are the answers.
 
-    similarity = embedding(query) · embedding(sentence)       (the cosine of the angle between them)
+similarity = embedding(query) · embedding(sentence)       (the cosine of the angle between them)
 """
 
 from __future__ import annotations
@@ -129,9 +129,7 @@ class Index:
     seconds: float
 
     @classmethod
-    def build(
-        cls, encoder: SentenceEncoder, sentences: Sequence[str], *, progress: Callable[[int], None] | None = None
-    ) -> Index:
+    def build(cls, encoder: SentenceEncoder, sentences: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Index:
         start = time.perf_counter()
         vectors = encoder.embed(sentences, progress=progress)
         return cls(encoder, tuple(sentences), vectors, time.perf_counter() - start)

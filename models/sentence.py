@@ -1,8 +1,8 @@
 """From token vectors to one vector a text, as sentence-transformers folders describe it (modules.json).
 
-    mean                 Σ mask·h / max(Σ mask, 1e-9)          mean_sqrt_len_tokens   Σ mask·h / √max(Σ mask, 1e-9)
-    cls                  h[0]                                  max                    max over tokens (padding: -1e9)
-    normalise            v / max(‖v‖₂, 1e-12)
+mean                 Σ mask·h / max(Σ mask, 1e-9)          mean_sqrt_len_tokens   Σ mask·h / √max(Σ mask, 1e-9)
+cls                  h[0]                                  max                    max over tokens (padding: -1e9)
+normalise            v / max(‖v‖₂, 1e-12)
 """
 
 from __future__ import annotations

@@ -118,9 +118,7 @@ def test_check_against_onnxruntime(model: Path, capsys: pytest.CaptureFixture[st
     assert "onnxruntime" in capsys.readouterr().out
 
 
-def test_check_names_the_first_deviation(
-    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_names_the_first_deviation(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A seeded fault in the reference of one operator shows under that operator's name."""
     from tgen.ir.op import OPS
 
@@ -128,7 +126,8 @@ def test_check_names_the_first_deviation(
     monkeypatch.setattr(OPS["relu"], "reference", lambda self, x: right(self, x) + np.float32(0.5))
     assert main(["check", str(model)]) == 1
     text = capsys.readouterr().out
-    assert "relu of activation deviates" in text
+    assert "after lower: y deviates: error 0.5 of" in text
+    assert "relu (Relu 'activation') deviates: error 0.5 of" in text
 
 
 def test_targets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,7 @@ from tgen.models.folder import load_folder
 transformers = pytest.importorskip("transformers", reason="needs transformers (extra test)", exc_type=ImportError)
 torch = pytest.importorskip("torch", reason="needs torch (extra test)", exc_type=ImportError)
 
-Runner = Callable[[Graph, dict[str, np.ndarray]], dict[str, np.ndarray]]
-RUNNERS: dict[str, Runner] = {
-    "reference": tgen.reference,
-    "compiled": lambda graph, feeds: tgen.compile(graph, cache=False).run(feeds),
-}
+Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40, "vocab_size": 60}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", {**SMALL, "max_position_embeddings": 20}),
@@ -48,12 +45,23 @@ def make_model(family: str) -> Any:
     return model
 
 
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A family: the model of transformers, its graph, and what runs the graph."""
+
+    model: Any
+    graph: Graph
+    runs: dict[str, Run]
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
-def model_and_graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Graph]:
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     model = make_model(request.param)
     folder = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder)
-    return model, load_folder(folder)
+    graph = load_folder(folder)
+    compiled = tgen.compile(graph, cache=False).run
+    return Case(model, graph, {"reference": lambda feeds: tgen.reference(graph, feeds), "compiled": compiled})
 
 
 def expect(model: Any, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -72,12 +80,11 @@ def make_feeds(graph: Graph, batch: int, seq: int) -> dict[str, np.ndarray]:
     return feeds
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("by", ["reference", "compiled"])
 @pytest.mark.parametrize(("batch", "seq"), [(1, 1), (1, 7), (3, 16), (2, 5)])
-def test_agrees_with_transformers(model_and_graph: tuple[Any, Graph], runner: str, batch: int, seq: int) -> None:
-    model, graph = model_and_graph
-    feeds = make_feeds(graph, batch, seq)
-    outputs, wanted = RUNNERS[runner](graph, feeds), expect(model, feeds)
+def test_agrees_with_transformers(case: Case, by: str, batch: int, seq: int) -> None:
+    feeds = make_feeds(case.graph, batch, seq)
+    outputs, wanted = case.runs[by](feeds), expect(case.model, feeds)
     assert set(outputs) == set(wanted)
     for name, array in wanted.items():
         np.testing.assert_allclose(outputs[name], array, rtol=1e-4, atol=2e-5, err_msg=name)

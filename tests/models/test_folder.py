@@ -240,3 +240,17 @@ def test_two_poolings_at_once(tmp_path: Path) -> None:
 def test_shapes_that_do_not_fit(tmp_path: Path, shapes: dict[str, int], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         load_folder(write_folder(tmp_path), shapes=shapes)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("compiled", [False, True], ids=["reference", "compiled"])
+def test_more_tokens_than_positions(tmp_path: Path, kind: str, compiled: bool) -> None:
+    """Up to the last position a run is fine; one token more is refused before anything is computed."""
+    settings = {"model_type": kind, "pad_token_id": 1, "num_hidden_layers": 1}
+    graph = load_folder(write_folder(tmp_path, settings=settings))
+    longest = 12 if kind == "bert" else 10
+    executable = tgen.compile(graph, cache=False) if compiled else None
+    run = executable.run if executable else lambda feeds: tgen.reference(graph, feeds)
+    assert run(random_feeds(2, longest))["last_hidden_state"].shape == (2, longest, 16)
+    with pytest.raises(InvalidInput, match=rf"longer than the model allows.*{longest}"):
+        run(random_feeds(2, longest + 1))

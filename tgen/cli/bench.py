@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from . import common
 
@@ -35,4 +36,8 @@ def run(args: argparse.Namespace) -> int:
     rows = bench.compare(
         args.model, vs=args.vs, shapes=args.shapes, threads=args.threads, precision=args.precision, target=args.target
     )
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        common.print_table([f">{key}" if k else key for k, key in enumerate(rows[0])], [list(row.values()) for row in rows])
     return 0

@@ -31,6 +31,7 @@ examples:
   tgen check model.onnx --input x=photo.npy --against onnxruntime
 """
 
+OP_BY_OP = "op by op"
 Level = tuple[str, Callable[[], "list[Deviation]"]]
 
 
@@ -52,21 +53,23 @@ def run(args: argparse.Namespace) -> int:
     graph = frontends.load(args.model, shapes=args.shapes or None)
     feeds = inputs.feeds_for(graph, args.inputs, args.shapes, args.seed)
     wanted = tgen.reference(graph, feeds)
-    rows, failed = [], []
+    rows, failed = [], {}
     for level, measure in measures(args, graph, feeds, wanted):
         deviations = measure()
         if not deviations:
             continue
         first = next((d for d in deviations if d.exceeds(tolerance)), None)
         shown = first or worst_of(deviations)
-        rows.append((level, len(deviations), f"{shown.relative:.2e}", shown.name, "DEVIATES" if first else "agrees"))
+        figure = f"{shown.relative:.2e}" if shown.relative else "none"
+        rows.append((level, len(deviations), figure, shown.name, "DEVIATES" if first else "agrees"))
         if first:
-            failed.append((level, first))
-    common.print_table(("level", ">compared", ">relative error", "worst (or first that deviates)", ""), rows)
+            failed[level] = first
+    common.print_table(("level", ">values", ">relative error", "worst, or first that deviates", ""), rows)
     out = common.console()
-    for level, deviation in failed:
-        out.print(f"{level}: {deviation.name} deviates: {deviation}")
-    out.print(f"tolerance {tolerance:g}; inputs: {', '.join(f'{n} {a.dtype}{list(a.shape)}' for n, a in feeds.items())}")
+    for level in dict.fromkeys((*list(failed)[:1], *(n for n in (OP_BY_OP, args.against) if n in failed))):
+        out.print(f"{level}: {failed[level].name} deviates: {failed[level]}", soft_wrap=True)
+    given = ", ".join(f"{n} {a.dtype}{list(a.shape)}" for n, a in feeds.items())
+    out.print(f"tolerance {tolerance:g}; inputs: {given}", soft_wrap=True)
     return 1 if failed else 0
 
 
@@ -79,7 +82,7 @@ def measures(
     options = common.compile_options(args)
     for name, after in levels.graphs_after(args, graph):
         yield f"after {name}", lambda after=after: outputs_of(tgen.reference(after, feeds), wanted)  # type: ignore[misc]
-    yield "op by op", lambda: op_by_op(graph, feeds, options)
+    yield OP_BY_OP, lambda: op_by_op(graph, feeds, options)
     yield "compiled", lambda: outputs_of(tgen.compile(graph, **options).run(feeds), wanted)
     if args.against:
         yield args.against, lambda: outputs_of(onnxruntime_run(args.model, feeds, wanted), wanted)
@@ -100,7 +103,7 @@ def op_by_op(graph: Graph, feeds: dict[str, np.ndarray], options: dict[str, Any]
 
     nodes = [n for n in graph.nodes if n.op.name not in ("input", "constant")]
     values = {
-        f"{k} {n.op.name}{f' of {n.origin}' if n.origin else ''}{f' result {i}' if i else ''}": Value(n, i)
+        f"{k} {n.op.name}{f' ({n.origin})' if n.origin else ''}{f' result {i}' if i else ''}": Value(n, i)
         for k, n in enumerate(nodes)
         for i in range(len(n.types))
     }

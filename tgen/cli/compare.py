@@ -1,6 +1,6 @@
 """How far two arrays that should be the same are apart.
 
-    error = max |got - wanted| over elements where both are finite;   relative = error / max |wanted|
+error = max |got - wanted| over elements where both are finite;   relative = error / max |wanted|
 """
 
 from __future__ import annotations

@@ -78,9 +78,7 @@ def load_arrays(files: Sequence[str]) -> dict[str, np.ndarray]:
     return feeds
 
 
-def random_array(
-    random: np.random.Generator, wanted: TensorType, extents: Mapping[str, int], limit: int, name: str
-) -> np.ndarray:
+def random_array(random: np.random.Generator, wanted: TensorType, extents: Mapping[str, int], limit: int, name: str) -> np.ndarray:
     """Random values of the type; limit: integers stay below it."""
     from tgen.ir.graph import symbols_of
 

@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     out = common.console()
     common.print_table(("input", "type", ">values"), [(n, type_text(a), values_text(a)) for n, a in feeds.items()])
     common.print_table(
-        ("output", "type", ">least", ">mean", ">greatest", ">not finite"), [(n, type_text(a), *summary(a)) for n, a in outputs.items()]
+        ("output", "type", ">least", ">mean", ">greatest", ">not finite"),
+        [(n, type_text(a), *summary(a)) for n, a in outputs.items()],
     )
     out.print(took)
     if args.output:
