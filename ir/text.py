@@ -140,10 +140,14 @@ def _is_plain(stage: Stage) -> bool:
     return known and (stage.output is not None or not stage.index)
 
 
+def _listed(parts: list[str]) -> list[str]:
+    return [", ".join(parts)] if parts else []
+
+
 def _program_text(program: LoopProgram) -> str:
     """for i0 < batch | i1 < 64 { s0 = reduce max …; s1 = each … -> out0[i0, i1] } -> (f32[batch, 64],), a stage a line."""
     loops = [f"i{k} < {e}" for k, e in enumerate(program.extents)]
-    lines = [f"for {', '.join(loops[: program.rows])} | {', '.join(loops[program.rows :])} {{"]
+    lines = [" ".join(["for", *_listed(loops[: program.rows]), "|", *_listed(loops[program.rows :]), "{"])]
     for k, stage in enumerate(program.stages):
         kind = f"reduce {stage.combine}" if stage.kind == "reduce" else stage.kind
         store = "" if stage.output is None else f" -> out{stage.output}[{', '.join(map(print_expr, stage.index))}]"

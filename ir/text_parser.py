@@ -91,7 +91,10 @@ class Parser:
         s.expect("]")
         text = f"{dtype}[{shape}]"
         if text not in self.types:
-            self.types[text] = parse_type(text)
+            try:
+                self.types[text] = parse_type(text)
+            except TgenError as error:
+                s.fail(str(error))
         return self.types[text]
 
     def statement(self) -> None:
@@ -157,7 +160,7 @@ class Parser:
         try:
             return cls(**attributes)
         except TypeError as error:
-            self.scanner.fail(f"{cls.__name__}: {str(error).replace('__init__() ', '')}")
+            self.scanner.fail(f"{cls.__name__}: {str(error).rpartition('__init__() ')[2]}")
 
     def value(self, owner: type) -> Any:
         """Inverse of `text._value_text`."""

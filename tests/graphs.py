@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+
 from tgen.ir import dtypes
 from tgen.ir.builder import Builder
 from tgen.ir.dims import evaluate_dim, product, symbol
@@ -130,7 +131,12 @@ def _reshape(draw: Draw, b: Builder, x: Value, _: list[Value]) -> Value:
     """Flat, cut at some axis, or with ones in between."""
     shape = x.type.shape
     cut = draw(st.integers(0, len(shape)))
-    shapes = ((product(shape),), (product(shape[:cut]), *shape[cut:]), (*shape[:cut], 1, *shape[cut:]), tuple(d for d in shape if d != 1))
+    shapes = (
+        (product(shape),),
+        (product(shape[:cut]), *shape[cut:]),
+        (*shape[:cut], 1, *shape[cut:]),
+        tuple(d for d in shape if d != 1),
+    )
     return b.reshape(x, shape=draw(st.sampled_from(shapes)))  # type: ignore[no-any-return]
 
 

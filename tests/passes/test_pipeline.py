@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+
 from tgen import options, trace
 from tgen.ir.builder import Builder
 from tgen.ir.errors import InvalidGraph
@@ -54,7 +55,9 @@ def assert_close(got: dict[str, np.ndarray], wanted: dict[str, np.ndarray], name
         assert x.dtype == y.dtype and x.shape == y.shape, f"after {name}: {key}"
         if x.dtype.kind not in "iub":
             close = np.isclose(x.astype(np.float64), y.astype(np.float64), rtol=1e-3, atol=1e-3, equal_nan=True)
-            assert np.mean(close | ~np.isfinite(y.astype(np.float64)), initial=1) if x.size == 0 else close.mean() > 0.5, f"after {name}: {key}"
+            assert np.mean(close | ~np.isfinite(y.astype(np.float64)), initial=1) if x.size == 0 else close.mean() > 0.5, (
+                f"after {name}: {key}"
+            )
 
 
 def small() -> Graph:

@@ -77,8 +77,9 @@ def reduce_program(form: Reduce, result: TensorType, operands: Sequence[TensorTy
         return Load(node.dtype, node.operand, at) if isinstance(node, Arg) else None
 
     where = tuple(const(0, I64) if k in form.axes else at[k] for k in range(x.rank) if form.keepdims or k not in form.axes)
+    body = transform(form.body, load)
     stages = (
-        Stage("reduce", transform(form.body, load), combine=form.combine),
+        Stage("reduce", body, combine=form.combine) if rows < len(order) else Stage("once", body),  # of one element: itself
         Stage("once", form.finish, output=0, index=where),
     )
     return Loops(LoopProgram(tuple(x.shape[k] for k in order), rows, stages, (result,)))

@@ -21,21 +21,22 @@ def nothing(node: Node, *inputs: Value) -> Value | None:
         return None
     form = node.op.form(*(v.type for v in inputs))
     if isinstance(form, Map):
-        same = form.body == Arg(inputs[0].type.dtype, 0) or _reads_aligned(form.body, inputs[0].type, node.types[0].rank)
+        same = form.body == Arg(inputs[0].type.dtype, 0) or _reads_aligned(form.body, inputs[0].type, node.types[0])
         return inputs[0] if same else None
     one = isinstance(form, ReshapeForm) or (isinstance(form, Join) and len(inputs) == 1)
     return inputs[0] if one else None
 
 
-def _reads_aligned(body: Expr, source: TensorType, rank: int) -> bool:
+def _reads_aligned(body: Expr, source: TensorType, result: TensorType) -> bool:
     """Whether body is operand 0 read as broadcasting reads it: aligned at the right, axes of extent 1 at 0."""
-    if not isinstance(body, Load) or body.operand != 0 or source.rank > rank:
+    shift = result.rank - source.rank
+    if not isinstance(body, Load) or body.operand != 0 or shift < 0:
         return False
-    shift = rank - source.rank
-    return all(
-        (isinstance(i, Index) and i.axis == shift + k) or (source.shape[k] == 1 and isinstance(i, Const) and i.value == 0)
-        for k, i in enumerate(body.index)
-    )
+    for k, (i, extent) in enumerate(zip(body.index, source.shape)):
+        here = isinstance(i, Index) and i.axis == shift + k and extent == result.shape[shift + k]  # else it is a slice
+        if not here and not (extent == 1 and isinstance(i, Const) and i.value == 0):
+            return False
+    return True
 
 
 def transpose_of_transpose(node: Node, *inputs: Value) -> Value | None:
@@ -125,7 +126,7 @@ def _expanded(value: Value) -> Value | None:
     if not isinstance(form, Map):
         return None
     source = node.inputs[0]
-    plain = form.body == Arg(source.type.dtype, 0) or _reads_aligned(form.body, source.type, value.type.rank)
+    plain = form.body == Arg(source.type.dtype, 0) or _reads_aligned(form.body, source.type, value.type)
     return source if plain else None
 
 
