@@ -23,7 +23,8 @@ _DIMS = ("arena", "scratch", "work")
 @dataclass(frozen=True)
 class Manifest:
     """inputs, outputs: names and types in call order. arena, scratch: bytes a run needs, and each thread besides, by
-    the symbols. work: element operations of a run, roughly."""
+    the symbols. work: element operations of a run, roughly. assumptions:
+    pairs of dimensions that must be equal for a run to be legal."""
 
     name: str
     target: str
@@ -36,6 +37,7 @@ class Manifest:
     steps: int
     kernels: int
     needs: tuple[str, ...]
+    assumptions: tuple[tuple[DimLike, DimLike], ...] = ()
 
     @property
     def frame(self) -> Frame:
@@ -45,6 +47,7 @@ class Manifest:
         fields = dict(self.__dict__)
         for key in ("inputs", "outputs"):
             fields[key] = [[name, str(t)] for name, t in fields[key]]
+        fields["assumptions"] = [[str(a), str(b)] for a, b in self.assumptions]
         return {**fields, **{key: str(fields[key]) for key in _DIMS}}
 
     @staticmethod
@@ -52,6 +55,7 @@ class Manifest:
         for key in ("inputs", "outputs"):
             fields[key] = tuple((name, parse_type(t)) for name, t in fields[key])
         fields.update({key: parse_dim(fields[key]) for key in _DIMS})
+        fields["assumptions"] = tuple((parse_dim(a), parse_dim(b)) for a, b in fields["assumptions"])
         fields["symbols"], fields["needs"] = tuple(fields["symbols"]), tuple(fields["needs"])
         return Manifest(**fields)
 

@@ -12,6 +12,7 @@ from .artefact import Artefact, Manifest, aligned_bytes
 from .codegen import llvm
 from .codegen.program import emit_program
 from .ir.graph import Graph
+from .ir.ops.assume import assumptions
 from .passes.pipeline import pipeline, run_pipeline
 from .plan.build import build
 from .plan.types import Plan
@@ -47,7 +48,7 @@ def compile_graph(graph: Graph, target: Target, precision: str, observe: Callabl
     code = llvm.compile_object(ir, machine)
     manifest = Manifest(
         plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
-        len(plan.steps), len(plan.kernels), target.needs,
+        len(plan.steps), len(plan.kernels), target.needs, assumptions(graph),
     )  # fmt: skip
     return Compiled(Artefact(manifest, code, packed_weights(plan)), plan, ir, machine)
 

@@ -15,6 +15,7 @@ from .codegen.program import RUNTIME_BYTES, Frame
 from .ir.dims import evaluate_dim
 from .ir.errors import InvalidInput
 from .ir.graph import bind_symbols
+from .ir.ops.assume import check_assumptions
 from .ir.types import TensorType
 
 KNOWN_SIZES = 256  # sets of input shapes whose output shapes and memory sizes are remembered
@@ -159,6 +160,7 @@ class Executable:
         """Symbols, output shapes and memory for these input shapes; raises InvalidInput where they contradict the model."""
         manifest = self._manifest
         values = bind_symbols(manifest.inputs, shapes)
+        check_assumptions(manifest.assumptions, values)
         outputs = tuple(tuple(evaluate_dim(d, values) for d in t.shape) for _, t in manifest.outputs)
         arena = -(-evaluate_dim(manifest.arena, values) // 64) * 64
         scratch = -(-evaluate_dim(manifest.scratch, values) // 64) * 64

@@ -210,6 +210,10 @@ class Emitter:
 def from_memory(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
     if dtype is BOOL:
         return b.icmp_unsigned("!=", x, ll.Constant(x.type, None))
+    if dtype.is_integer and dtype.bits < 8:  # the low bits of a byte hold the value, whatever is above them
+        gap = _integers(8 - dtype.bits, lanes, I8)
+        high = b.shl(x, gap)
+        return b.ashr(high, gap) if dtype.kind == "int" else b.lshr(high, gap)
     if dtype is F16:
         return b.fpext(x, widen(ll.FloatType(), lanes))
     if dtype is BF16:
@@ -228,7 +232,7 @@ def to_memory(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
     return x
 
 
-def _integers(value: int, lanes: int) -> Any:
-    return I32(value) if lanes == 1 else ll.Constant(ll.VectorType(I32, lanes), [value] * lanes)
+def _integers(value: int, lanes: int, type_: ll.Type = I32) -> Any:
+    return type_(value) if lanes == 1 else ll.Constant(ll.VectorType(type_, lanes), [value] * lanes)
 
 

@@ -51,7 +51,7 @@ class _Builder:
         for node in graph.nodes:
             self._add(node)
         for (_, value), place in zip(graph.outputs, outputs):
-            if self.places[value] != place:
+            if self.place(value) != place:
                 self._copy(value, place, "output")
         return self._finish()
 
