@@ -134,3 +134,14 @@ def test_targets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["targets"]) == 0
     text = capsys.readouterr().out
     assert "generic" in text and "threads" in text
+
+
+def test_any_name_can_be_saved(tmp_path: Path) -> None:
+    from tgen.cli.run import save
+
+    outputs = {"file": np.arange(3), "a/b:0": np.zeros((2, 0), np.float32), "text": np.array(["x", "yz"], object)}
+    save(tmp_path / "o.npz", outputs)
+    with np.load(tmp_path / "o.npz", allow_pickle=False) as saved:
+        assert sorted(saved.files) == sorted(outputs)
+        for name, array in outputs.items():
+            np.testing.assert_array_equal(saved[name], array)

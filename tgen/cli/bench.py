@@ -31,6 +31,9 @@ def names(text: str) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    from tgen import frontends
+
+    frontends.load(args.model, shapes=args.shapes or None)  # a bad model is refused before any contestant is started
     from tgen import bench
 
     rows = bench.compare(

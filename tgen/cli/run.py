@@ -69,11 +69,15 @@ def compiled(report: Mapping[str, Any]) -> str:
 
 
 def save(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
-    """Writes exactly `path` (NumPy would add .npz to a name without it)."""
+    """Writes exactly `path`, as numpy.savez would; but any name will do for an output, and text is stored without pickle."""
+    import zipfile
+
     import numpy as np
 
-    with path.open("wb") as file:
-        np.savez(file, **outputs)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in outputs.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array.astype(str) if array.dtype == object else array, allow_pickle=False)
 
 
 def type_text(array: np.ndarray) -> str:

@@ -19,8 +19,10 @@ example:
   tgen run model.onnx --target generic
 """
 # Features that decide something, in the order they came to be; a CPU reports some hundred.
-NOTABLE = ("sse4.2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512vnni", "avx512bf16", "avx512fp16", "avxvnni")
-NOTABLE += ("amx-tile", "amx-int8", "amx-bf16", "amx-fp16", "neon", "dotprod", "bf16", "i8mm", "fullfp16", "sve", "sve2", "sme")
+NOTABLE: tuple[str, ...] = (
+    *("sse4.2", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512vnni", "avx512bf16", "avx512fp16", "avxvnni"),
+    *("amx-tile", "amx-int8", "amx-bf16", "amx-fp16", "neon", "dotprod", "bf16", "i8mm", "fullfp16", "sve", "sve2", "sme"),
+)
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
