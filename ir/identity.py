@@ -21,7 +21,7 @@ def exact(value: Any) -> Hashable:
     if isinstance(value, tuple):
         return tuple(map(exact, value))
     if isinstance(value, (DType, Expr, Tensor)) or not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value  # type: ignore[no-any-return]
+        return value
     return type(value), tuple(exact(getattr(value, f.name)) for f in dataclasses.fields(value))
 
 

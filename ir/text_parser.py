@@ -49,7 +49,7 @@ class Parser:
         while s.peek() != "return":
             self.statement()
         s.expect("return")
-        outputs = []
+        outputs: list[tuple[str, Value]] = []
         while s.peek() != "}":
             if outputs:
                 s.expect(",")
@@ -65,7 +65,7 @@ class Parser:
         token = self.new_name()
         label = json.loads(token[1:]) if token.startswith('%"') else token[1:]
         self.scanner.expect(":")
-        node = Node(Input(label, self.type()))
+        node = Node(Input(label, self.tensor_type()))
         self.values[token] = Value(node)
         return node
 
@@ -83,7 +83,7 @@ class Parser:
             s.fail(f"{s.peek() or 'the end'} is not defined above")
         return self.values[s.next()]
 
-    def type(self) -> TensorType:
+    def tensor_type(self) -> TensorType:
         s = self.scanner
         dtype = s.name()
         s.expect("[")
@@ -116,9 +116,9 @@ class Parser:
         op = self.op()
         operands = self.operands() if s.peek() == "(" else []
         s.expect(":")
-        types = [self.type()]
+        types = [self.tensor_type()]
         while s.accept(","):
-            types.append(self.type())
+            types.append(self.tensor_type())
         node = Node(op, tuple(operands), s.string() if s.accept("@") else "")
         if node.types != tuple(types) or len(names) != len(types):
             infers = ", ".join(map(str, node.types))
@@ -169,7 +169,7 @@ class Parser:
         if token.startswith('"'):
             return s.string()
         if token == "(":
-            return self.tuple(owner)
+            return self.sequence(owner)
         if s.accept("`"):
             x = scan_expr(s)
             s.expect("`")
@@ -189,7 +189,7 @@ class Parser:
             return int(raw)
         return float(raw) if _FLOAT.fullmatch(raw) else parse_dim(raw)
 
-    def tuple(self, owner: type) -> tuple[Any, ...]:
+    def sequence(self, owner: type) -> tuple[Any, ...]:
         s = self.scanner
         s.expect("(")
         values = []
@@ -210,7 +210,7 @@ class Parser:
     def type_or_tensor(self) -> TensorType | Tensor:
         """f32[2] or f32[2]{1.0, 2.0} or f32[64, 8]{#…}"""
         s = self.scanner
-        declared = self.type()
+        declared = self.tensor_type()
         if not s.accept("{"):
             return declared
         if s.peek().startswith("#"):
@@ -237,7 +237,7 @@ class Parser:
             words.append(s.string() if dtype.kind == "string" else s.until(","))
         try:
             flat = np.array(words, object) if dtype.kind == "string" else elements(words, dtype)
-            return Tensor(flat.reshape(declared.shape))  # type: ignore[arg-type]
+            return Tensor(flat.reshape(declared.shape))
         except (ValueError, KeyError, OverflowError, TypeError) as error:
             raise InvalidGraph(f"the elements {', '.join(words)} are no {declared}: {error}") from error
 
@@ -255,7 +255,7 @@ class Parser:
             s.expect("=")
             stages.append(self.stage())
         s.expect("->")
-        return LoopProgram(tuple(extents), rows, tuple(stages), self.tuple(LoopProgram))
+        return LoopProgram(tuple(extents), rows, tuple(stages), self.sequence(LoopProgram))
 
     def loops(self, first: int, end: str) -> list[DimLike]:
         s = self.scanner

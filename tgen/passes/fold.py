@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..ir.dims import Dim, DimLike
+from ..ir.dims import Dim, DimLike, evaluate_dim
 from ..ir.evaluate import run_node
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, map_graph
 from ..ir.op import Op
@@ -41,8 +41,9 @@ def _is_known(node: Node, inputs: tuple[Value, ...]) -> bool:
 
 
 def _grows(node: Node, inputs: tuple[Value, ...]) -> bool:
-    made = sum(int(t.bytes) for t in node.types)  # type: ignore[call-overload]
-    return made > LARGE and made > GROWTH * sum(v.constant.nbytes for v in inputs if v.constant is not None)
+    made = sum(evaluate_dim(t.bytes, {}) for t in node.types)
+    read = sum(v.constant.nbytes for v in inputs if v.constant is not None)
+    return made > LARGE and made > GROWTH * read
 
 
 class _Asked(Mapping[str, DimLike]):

@@ -50,7 +50,7 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
                 return None
             result = split_product(build, a, b, level)
             shape = node.types[0].shape
-            return result if result.type.shape == shape else build.reshape(result, shape=shape)  # type: ignore[no-any-return]
+            return result if result.type.shape == shape else build.reshape(result, shape=shape)
 
     return rewrite(graph, [split])
 
