@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from . import common
 
@@ -21,7 +22,7 @@ examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.model_argument(parser)
-    parser.add_argument("--vs", type=names, default=[], metavar="NAME,…", help="others to measure: onnxruntime, openvino, torch")
+    parser.add_argument("--vs", type=names, default=[], metavar="NAME,…", help="others to measure: onnxruntime, openvino, openvino-bf16, torch")
     parser.add_argument("--json", action="store_true", help="print rows of JSON instead of a table")
     common.compile_arguments(parser)
 
@@ -36,11 +37,25 @@ def run(args: argparse.Namespace) -> int:
     frontends.load(args.model, shapes=args.shapes or None)  # a bad model is refused before any contestant is started
     from tgen import bench
 
-    rows = bench.compare(
-        args.model, vs=args.vs, shapes=args.shapes, threads=args.threads, precision=args.precision, target=args.target
-    )
+    with common.progress(quiet=args.json) as tell:
+        report = bench.compare(
+            args.model, args.vs, shapes=args.shapes, threads=args.threads, precision=args.precision, target=args.target, progress=tell
+        )
     if args.json:
-        print(json.dumps(rows, indent=1))
-    else:
-        common.print_table([f">{key}" if k else key for k, key in enumerate(rows[0])], [list(row.values()) for row in rows])
+        print(json.dumps(report.to_json(), indent=1))
+        return 0
+    print(", ".join(f"{key} {value}" for key, value in report.facts.items()))
+    common.print_table(["contestant", *(f">{t}" for t in TITLES)], [cells(row) for row in report.rows])
     return 0
+
+
+TITLES = ("median ms", "p10", "p99", "× tgen", "interval", "difference", "load s", "MB")
+
+
+def cells(row: Any) -> list[object]:
+    """A contestant's line of the table."""
+    if row.failed:
+        return [row.name, row.failed, *[""] * (len(TITLES) - 1)]
+    numbers = [f"{v:.4g}" for v in (row.median, row.p10, row.p99, row.ratio)]
+    rest = ["" if row.error is None else f"{row.error:.1e}", f"{row.load_seconds:.2f}", f"{row.megabytes:.0f}"]
+    return [row.name, *numbers, f"{row.ratio_low:.2f}–{row.ratio_high:.2f}", *rest]

@@ -1,0 +1,44 @@
+"""Inputs for a measurement: random, signed, the same for every contestant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..ir.dims import evaluate_dim
+from ..ir.errors import InvalidInput
+from ..ir.graph import Graph, symbols_of
+from ..ir.types import TensorType
+
+USUAL = {"batch": 1, "seq": 128}  # extents of symbols that are not given
+SMALLEST_ID, LARGEST_ID = 1, 1000  # integers are token-like
+
+
+def sizes(graph: Graph, shapes: Mapping[str, int]) -> dict[str, int]:
+    """A value for each symbol of the inputs: as given, else 1 for what sounds like a batch and 128 for the rest."""
+    names = symbols_of(n.types[0] for n in graph.inputs)
+    unknown = [name for name in shapes if name not in names]
+    if unknown:
+        raise InvalidInput(f"the model has no symbol {unknown[0]!r}; symbols: {', '.join(names) or 'none'}")
+    return {name: shapes.get(name, USUAL.get(name, 1 if "batch" in name.lower() else 128)) for name in names}
+
+
+def random_feeds(graph: Graph, values: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
+    """An array for each input. Masks are ones, token types zeros, other integers token numbers, floats normal."""
+    rng = np.random.default_rng(seed)
+    return {n.op.label: _random(n.op.label, n.types[0], values, rng) for n in graph.inputs}  # type: ignore[attr-defined]
+
+
+def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:
+    shape = [evaluate_dim(d, values) for d in type_.shape]
+    if "mask" in name:
+        return np.ones(shape, type_.dtype.numpy)
+    if "type" in name:
+        return np.zeros(shape, type_.dtype.numpy)
+    if type_.dtype.is_integer:
+        return rng.integers(SMALLEST_ID, min(LARGEST_ID, 100 if type_.dtype.bits == 8 else LARGEST_ID), shape).astype(type_.dtype.numpy)
+    if type_.dtype.kind == "bool":
+        return rng.random(shape) < 0.5
+    return rng.standard_normal(shape).astype(type_.dtype.numpy)
+
