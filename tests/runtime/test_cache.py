@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tgen.cache import Cache, default_cache, default_root
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tgen.runtime import threads
 from tgen.runtime.threads import Facts, budget, explain, facts
 

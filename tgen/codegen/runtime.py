@@ -6,56 +6,116 @@
     void tgen_set_spin(i64 rounds)                          how long an idle worker looks for work before it sleeps
 
 Idle workers are claimed one by one, so calls made at the same time share the pool: who finds none runs alone. Nothing is started before
-the first call that asks for more than one thread. A forked child has no pool until it asks for one.
-`__register_atfork` (Linux Standard Base) is what glibc's pthread_atfork calls; only it is a dynamic symbol.
-The first 256 bytes of a frame: threads at 0, arrived at 64, generation at 128, workers still running at 192.
+the first call that asks for more than one thread; where a thread cannot be started, calls make do with those there are. A forked child
+has no pool until it asks for one. Workers take no signals but those of their own faults, and compute in the caller's floating-point mode
+(rounding, flushing of subnormals), so a result does not depend on which thread computed it.
+
+A frame is aligned to 64 bytes, and its first 256 are the runtime's: threads at 0, arrived at 64, generation at 128, workers still
+running at 192. `__register_atfork` (Linux Standard Base) is what glibc's pthread_atfork calls; only it is a dynamic symbol.
 """
 
 from __future__ import annotations
 
-import threading
+import re
+import string
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from . import llvm
+from .llvm import Machine
+
 if TYPE_CHECKING:
-    from .llvm import Machine
+    from ..cache import Cache
 
 MOST_WORKERS = 255
-SPIN_ROUNDS = 3000  # about 50 µs of polite waiting
-BARRIER_ROUNDS = 4000  # before a waiting thread gives its CPU away
+SPIN_ROUNDS = 3000  # an idle worker's, before it sleeps: some 40 µs of polite waiting
+BARRIER_ROUNDS = 2000  # a waiting thread's, before it offers its CPU to others
+PATIENCE = 1000  # calls that do not try to start a thread again after the system refused one
 
 EXPORTS = ("tgen_parallel", "tgen_barrier", "tgen_pool_workers", "tgen_set_spin")
 
-# A slot (128 bytes) is a worker's letter box: state at 0 (0 idle, 1 claimed, 2 work), body 8, frame 16, thread 24, threads 32.
-_IR = """
-target triple = "{triple}"
+# A slot (256 bytes) is a worker's letter box: state at 0 (0 idle, 1 claimed, 2 work), then the letter: body 8, frame 16, thread 24,
+# threads 32, float mode 40; asleep at 64; mutex at 128 and condition at 192, of which glibc and musl take up to 48 bytes each and for
+# which zeros are a fresh one.
+_GLOBALS = """
+target triple = "$triple"
 
 @lock = internal global [64 x i8] zeroinitializer, align 64
-@wake = internal global [64 x i8] zeroinitializer, align 64
 @workers = internal global i64 0, align 64
-@sleepers = internal global i64 0, align 64
-@spin = internal global i64 {spin}, align 64
+@spin = internal global i64 $spin, align 64
 @registered = internal global i64 0, align 8
-@slots = internal global [{slots} x [128 x i8]] zeroinitializer, align 128
+@patience = internal global i64 0, align 8
+@slots = internal global [$slots x [256 x i8]] zeroinitializer, align 256
 
 declare i32 @pthread_mutex_lock(ptr)
 declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_cond_broadcast(ptr)
+declare i32 @pthread_cond_signal(ptr)
 declare i32 @pthread_create(ptr, ptr, ptr, ptr)
 declare i32 @pthread_detach(i64)
 declare i32 @__register_atfork(ptr, ptr, ptr, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sched_yield()
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
-{declarations}
+$declarations
+"""
 
-define internal ptr @slot(i64 %k) alwaysinline {{
-  %p = getelementptr [128 x i8], ptr @slots, i64 %k
-  ret ptr %p
-}}
+# The caller's rounding mode and treatment of subnormals, read and set: by architecture, the first part of the triple.
+_FLOAT_MODE = {
+    "x86_64": """
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define internal i64 @float_mode() nounwind {
+  %p = alloca i32, align 4
+  call void @llvm.x86.sse.stmxcsr(ptr %p)
+  %m = load i32, ptr %p, align 4
+  %r = zext i32 %m to i64
+  ret i64 %r
+}
+define internal void @set_float_mode(i64 %mode) nounwind {
+  %p = alloca i32, align 4
+  %m = trunc i64 %mode to i32
+  store i32 %m, ptr %p, align 4
+  call void @llvm.x86.sse.ldmxcsr(ptr %p)
+  ret void
+}
+""",
+    "aarch64": """
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define internal i64 @float_mode() nounwind {
+  %m = call i64 @llvm.aarch64.get.fpcr()
+  ret i64 %m
+}
+define internal void @set_float_mode(i64 %mode) nounwind {
+  call void @llvm.aarch64.set.fpcr(i64 %mode)
+  ret void
+}
+""",
+}
+_NO_FLOAT_MODE = """
+define internal i64 @float_mode() nounwind {
+  ret i64 0
+}
+define internal void @set_float_mode(i64 %mode) nounwind {
+  ret void
+}
+"""
 
-define void @tgen_barrier(ptr %frame) {{
+# linger: one round of waiting; first politely, then by letting other threads have the CPU (there may be more threads than CPUs).
+_BARRIER = """
+define internal void @linger(i64 %round) nounwind {
+  %long = icmp ugt i64 %round, $barrier_rounds
+  br i1 %long, label %yield, label %hint
+hint:
+  $spin_hint
+  ret void
+yield:
+  %y = call i32 @sched_yield()
+  ret void
+}
+
+define void @tgen_barrier(ptr %frame) nounwind {
 entry:
   %n = load i64, ptr %frame, align 64
   %alone = icmp sle i64 %n, 1
@@ -77,28 +137,25 @@ wait:
   %round = phi i64 [ 0, %meet ], [ %round2, %again ]
   %now = load atomic i64, ptr %generation acquire, align 64
   %opened = icmp ne i64 %now, %g
-  br i1 %opened, label %done, label %patience
-patience:
-  %long = icmp ugt i64 %round, {barrier_rounds}
-  br i1 %long, label %yield, label %hint
-hint:
-  {spin_hint}
-  br label %again
-yield:
-  %y = call i32 @sched_yield()
-  br label %again
+  br i1 %opened, label %done, label %again
 again:
+  call void @linger(i64 %round)
   %round2 = add i64 %round, 1
   br label %wait
 done:
   ret void
-}}
+}
+"""
 
-define internal ptr @worker(ptr %slot) {{
+# No wake-up is lost: the sleeper writes `asleep` and then reads `state`, the caller writes `state` and then reads `asleep`, all in
+# one total order, so at least one of them sees the other; and the caller signals under the mutex that the sleeper holds until it waits.
+# The worker frees its slot before it reports, so that the caller's next call finds it; after the report it knows nothing of the frame.
+_WORKER = """
+define internal ptr @worker(ptr %slot) nounwind {
 entry:
-  %all = alloca [128 x i8], align 16
-  call void @llvm.memset.p0.i64(ptr %all, i8 -1, i64 128, i1 false)
-  %s = call i32 @pthread_sigmask(i32 0, ptr %all, ptr null)
+  %asleep.p = getelementptr i8, ptr %slot, i64 64
+  %mutex = getelementptr i8, ptr %slot, i64 128
+  %condition = getelementptr i8, ptr %slot, i64 192
   br label %idle
 idle:
   %limit = load atomic i64, ptr @spin monotonic, align 8
@@ -112,160 +169,198 @@ patience:
   %long = icmp uge i64 %round, %limit
   br i1 %long, label %sleep, label %hint
 hint:
-  {spin_hint}
+  $spin_hint
   %round2 = add i64 %round, 1
   br label %look
 sleep:
-  %l = call i32 @pthread_mutex_lock(ptr @lock)
-  %i = atomicrmw add ptr @sleepers, i64 1 seq_cst
-  br label %asleep
-asleep:
+  %l = call i32 @pthread_mutex_lock(ptr %mutex)
+  store atomic i64 1, ptr %asleep.p seq_cst, align 64
+  fence seq_cst
+  br label %sleeping
+sleeping:
   %state2 = load atomic i64, ptr %slot seq_cst, align 64
   %work2 = icmp eq i64 %state2, 2
   br i1 %work2, label %awake, label %cond
 cond:
-  %w = call i32 @pthread_cond_wait(ptr @wake, ptr @lock)
-  br label %asleep
+  %w = call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
+  br label %sleeping
 awake:
-  %d = atomicrmw sub ptr @sleepers, i64 1 seq_cst
-  %u = call i32 @pthread_mutex_unlock(ptr @lock)
+  store atomic i64 0, ptr %asleep.p monotonic, align 64
+  %u = call i32 @pthread_mutex_unlock(ptr %mutex)
   br label %run
 run:
   %body.p = getelementptr i8, ptr %slot, i64 8
   %frame.p = getelementptr i8, ptr %slot, i64 16
   %thread.p = getelementptr i8, ptr %slot, i64 24
   %threads.p = getelementptr i8, ptr %slot, i64 32
+  %mode.p = getelementptr i8, ptr %slot, i64 40
   %body = load ptr, ptr %body.p, align 8
   %frame = load ptr, ptr %frame.p, align 8
   %thread = load i64, ptr %thread.p, align 8
   %threads = load i64, ptr %threads.p, align 8
+  %mode = load i64, ptr %mode.p, align 8
+  call void @set_float_mode(i64 %mode)
   call void %body(i64 %thread, i64 %threads, ptr %frame)
   store atomic i64 0, ptr %slot release, align 64
   %running = getelementptr i8, ptr %frame, i64 192
   %r = atomicrmw sub ptr %running, i64 1 release
   br label %idle
-}}
+}
+"""
 
-define internal void @forked() {{
+# In a forked child only the forking thread lives on; whatever the others held or were about to do is forgotten. The handler is
+# registered before the lock is first taken, so no child inherits a held lock without it; registering twice does no harm.
+# Signals are blocked before a thread starts (SIG_BLOCK 0, SIG_SETMASK 2), but for ILL, TRAP, ABRT, BUS, FPE and SEGV (4 to 8, and 11).
+_START = """
+define internal void @forked() nounwind {
   call void @llvm.memset.p0.i64(ptr @lock, i8 0, i64 64, i1 false)
-  call void @llvm.memset.p0.i64(ptr @wake, i8 0, i64 64, i1 false)
-  call void @llvm.memset.p0.i64(ptr @slots, i8 0, i64 {slot_bytes}, i1 false)
-  store atomic i64 0, ptr @sleepers seq_cst, align 8
+  call void @llvm.memset.p0.i64(ptr @slots, i8 0, i64 $slot_bytes, i1 false)
+  store i64 0, ptr @patience, align 8
   store atomic i64 0, ptr @workers seq_cst, align 8
   ret void
-}}
+}
 
-define internal void @start(i64 %wanted) noinline {{
-entry:
+define internal i32 @start_one(ptr %slot) nounwind {
   %handle = alloca i64, align 8
-  %most = icmp ugt i64 %wanted, {slots}
-  %target = select i1 %most, i64 {slots}, i64 %wanted
-  %l = call i32 @pthread_mutex_lock(ptr @lock)
-  %seen = load i64, ptr @registered, align 8
-  %known = icmp ne i64 %seen, 0
-  br i1 %known, label %more, label %register
-register:
-  %f = call i32 @__register_atfork(ptr null, ptr null, ptr @forked, ptr null)
-  store i64 1, ptr @registered, align 8
-  br label %more
-more:
-  %count = load atomic i64, ptr @workers monotonic, align 8
-  %enough = icmp uge i64 %count, %target
-  br i1 %enough, label %done, label %create
-create:
-  %slot = call ptr @slot(i64 %count)
-  %c = call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %slot)
-  %failed = icmp ne i32 %c, 0
-  br i1 %failed, label %done, label %created
-created:
+  %most = alloca [128 x i8], align 8
+  %before = alloca [128 x i8], align 8
+  call void @llvm.memset.p0.i64(ptr %most, i8 -1, i64 128, i1 false)
+  store i64 $signals, ptr %most, align 8
+  %b = call i32 @pthread_sigmask(i32 0, ptr %most, ptr %before)
+  %failed = call i32 @pthread_create(ptr %handle, ptr null, ptr @worker, ptr %slot)
+  %s = call i32 @pthread_sigmask(i32 2, ptr %before, ptr null)
+  %bad = icmp ne i32 %failed, 0
+  br i1 %bad, label %done, label %detach
+detach:
   %h = load i64, ptr %handle, align 8
   %d = call i32 @pthread_detach(i64 %h)
+  br label %done
+done:
+  ret i32 %failed
+}
+
+define internal void @start(i64 %wanted) noinline nounwind {
+entry:
+  %seen = load atomic i64, ptr @registered acquire, align 8
+  %known = icmp ne i64 %seen, 0
+  br i1 %known, label %hold, label %register
+register:
+  %f = call i32 @__register_atfork(ptr null, ptr null, ptr @forked, ptr null)
+  store atomic i64 1, ptr @registered release, align 8
+  br label %hold
+hold:
+  %l = call i32 @pthread_mutex_lock(ptr @lock)
+  %refused = load i64, ptr @patience, align 8
+  %fewer = sub i64 %refused, 1
+  %patient = icmp ne i64 %refused, 0
+  br i1 %patient, label %forgive, label %more
+forgive:
+  store i64 %fewer, ptr @patience, align 8
+  br label %done
+more:
+  %count = load atomic i64, ptr @workers monotonic, align 8
+  %enough = icmp uge i64 %count, %wanted
+  br i1 %enough, label %done, label %create
+create:
+  %slot = getelementptr [256 x i8], ptr @slots, i64 %count
+  %c = call i32 @start_one(ptr %slot)
+  %failed = icmp ne i32 %c, 0
+  br i1 %failed, label %refuse, label %created
+refuse:
+  store i64 $patience, ptr @patience, align 8
+  br label %done
+created:
   %next = add i64 %count, 1
   store atomic i64 %next, ptr @workers release, align 8
   br label %more
 done:
   %u = call i32 @pthread_mutex_unlock(ptr @lock)
   ret void
-}}
+}
+"""
 
-define void @tgen_parallel(ptr %body, ptr %frame, i64 %threads) {{
+# claim: idle workers, in order, into %claimed; their number. post: a letter to each. wait: until all have reported.
+_PARALLEL = """
+define internal i64 @claim(ptr %claimed, i64 %wanted) nounwind {
 entry:
-  %claimed = alloca [{slots} x i64], align 8
-  %arrived = getelementptr i8, ptr %frame, i64 64
-  %generation = getelementptr i8, ptr %frame, i64 128
-  %running = getelementptr i8, ptr %frame, i64 192
-  store atomic i64 0, ptr %arrived monotonic, align 64
-  store atomic i64 0, ptr %generation monotonic, align 64
-  %single = icmp sle i64 %threads, 1
-  br i1 %single, label %alone, label %several
-alone:
-  store i64 1, ptr %frame, align 64
-  call void %body(i64 0, i64 1, ptr %frame)
-  ret void
-several:
-  %wanted = sub i64 %threads, 1
-  %alive = load atomic i64, ptr @workers acquire, align 8
-  %few = icmp ult i64 %alive, %wanted
-  br i1 %few, label %grow, label %claim
-grow:
-  call void @start(i64 %wanted)
-  br label %claim
-claim:
   %there = load atomic i64, ptr @workers acquire, align 8
   br label %next
 next:
-  %k = phi i64 [ 0, %claim ], [ %k2, %tried ]
-  %got = phi i64 [ 0, %claim ], [ %got2, %tried ]
+  %k = phi i64 [ 0, %entry ], [ %k2, %try ]
+  %got = phi i64 [ 0, %entry ], [ %got2, %try ]
   %over = icmp uge i64 %k, %there
   %full = icmp uge i64 %got, %wanted
   %stop = or i1 %over, %full
-  br i1 %stop, label %hand, label %try
+  br i1 %stop, label %done, label %try
 try:
-  %box = call ptr @slot(i64 %k)
-  %pair = cmpxchg ptr %box, i64 0, i64 1 acquire monotonic
-  %mine = extractvalue {{ i64, i1 }} %pair, 1
-  %entry.p = getelementptr i64, ptr %claimed, i64 %got
-  store i64 %k, ptr %entry.p, align 8
+  %slot = getelementptr [256 x i8], ptr @slots, i64 %k
+  %pair = cmpxchg ptr %slot, i64 0, i64 1 acquire monotonic
+  %mine = extractvalue { i64, i1 } %pair, 1
+  %entry.p = getelementptr ptr, ptr %claimed, i64 %got
+  store ptr %slot, ptr %entry.p, align 8
   %one = zext i1 %mine to i64
-  br label %tried
-tried:
   %got2 = add i64 %got, %one
   %k2 = add i64 %k, 1
   br label %next
-hand:
-  %n = add i64 %got, 1
-  store i64 %n, ptr %frame, align 64
-  store atomic i64 %got, ptr %running release, align 64
-  br label %post
-post:
-  %j = phi i64 [ 0, %hand ], [ %j2, %letter ]
-  %posted = icmp uge i64 %j, %got
-  br i1 %posted, label %rouse, label %letter
-letter:
-  %which.p = getelementptr i64, ptr %claimed, i64 %j
-  %which = load i64, ptr %which.p, align 8
-  %b = call ptr @slot(i64 %which)
-  %body.p = getelementptr i8, ptr %b, i64 8
-  %frame.p = getelementptr i8, ptr %b, i64 16
-  %thread.p = getelementptr i8, ptr %b, i64 24
-  %threads.p = getelementptr i8, ptr %b, i64 32
-  %j2 = add i64 %j, 1
+done:
+  ret i64 %got
+}
+
+define internal void @post(ptr %slot, ptr %body, ptr %frame, i64 %thread, i64 %threads, i64 %mode) nounwind {
+  %body.p = getelementptr i8, ptr %slot, i64 8
+  %frame.p = getelementptr i8, ptr %slot, i64 16
+  %thread.p = getelementptr i8, ptr %slot, i64 24
+  %threads.p = getelementptr i8, ptr %slot, i64 32
+  %mode.p = getelementptr i8, ptr %slot, i64 40
   store ptr %body, ptr %body.p, align 8
   store ptr %frame, ptr %frame.p, align 8
-  store i64 %j2, ptr %thread.p, align 8
-  store i64 %n, ptr %threads.p, align 8
-  store atomic i64 2, ptr %b seq_cst, align 64
-  br label %post
-rouse:
+  store i64 %thread, ptr %thread.p, align 8
+  store i64 %threads, ptr %threads.p, align 8
+  store i64 %mode, ptr %mode.p, align 8
+  store atomic i64 2, ptr %slot seq_cst, align 64
   fence seq_cst
-  %asleep = load atomic i64, ptr @sleepers seq_cst, align 8
-  %some = icmp ne i64 %asleep, 0
-  br i1 %some, label %call, label %work
-call:
-  %l = call i32 @pthread_mutex_lock(ptr @lock)
-  %w = call i32 @pthread_cond_broadcast(ptr @wake)
-  %u = call i32 @pthread_mutex_unlock(ptr @lock)
-  br label %work
+  %asleep.p = getelementptr i8, ptr %slot, i64 64
+  %asleep = load atomic i64, ptr %asleep.p seq_cst, align 64
+  %rouse = icmp ne i64 %asleep, 0
+  br i1 %rouse, label %signal, label %done
+signal:
+  %mutex = getelementptr i8, ptr %slot, i64 128
+  %condition = getelementptr i8, ptr %slot, i64 192
+  %l = call i32 @pthread_mutex_lock(ptr %mutex)
+  %w = call i32 @pthread_cond_signal(ptr %condition)
+  %u = call i32 @pthread_mutex_unlock(ptr %mutex)
+  br label %done
+done:
+  ret void
+}
+
+define internal void @several(ptr %body, ptr %frame, i64 %wanted) noinline nounwind {
+entry:
+  %claimed = alloca [$slots x ptr], align 8
+  %running = getelementptr i8, ptr %frame, i64 192
+  %alive = load atomic i64, ptr @workers acquire, align 8
+  %few = icmp ult i64 %alive, %wanted
+  br i1 %few, label %grow, label %take
+grow:
+  call void @start(i64 %wanted)
+  br label %take
+take:
+  %got = call i64 @claim(ptr %claimed, i64 %wanted)
+  %n = add i64 %got, 1
+  store i64 %n, ptr %frame, align 64
+  store atomic i64 %got, ptr %running monotonic, align 64
+  %mode = call i64 @float_mode()
+  br label %next
+next:
+  %j = phi i64 [ 0, %take ], [ %j2, %letter ]
+  %posted = icmp uge i64 %j, %got
+  br i1 %posted, label %work, label %letter
+letter:
+  %slot.p = getelementptr ptr, ptr %claimed, i64 %j
+  %slot = load ptr, ptr %slot.p, align 8
+  %j2 = add i64 %j, 1
+  call void @post(ptr %slot, ptr %body, ptr %frame, i64 %j2, i64 %n, i64 %mode)
+  br label %next
 work:
   call void %body(i64 0, i64 %n, ptr %frame)
   br label %wait
@@ -273,61 +368,97 @@ wait:
   %round = phi i64 [ 0, %work ], [ %round2, %again ]
   %left = load atomic i64, ptr %running acquire, align 64
   %finished = icmp eq i64 %left, 0
-  br i1 %finished, label %done, label %patience
-patience:
-  %long = icmp ugt i64 %round, {barrier_rounds}
-  br i1 %long, label %yield, label %hint
-hint:
-  {spin_hint}
-  br label %again
-yield:
-  %y = call i32 @sched_yield()
-  br label %again
+  br i1 %finished, label %done, label %again
 again:
+  call void @linger(i64 %round)
   %round2 = add i64 %round, 1
   br label %wait
 done:
   ret void
-}}
+}
 
-define i64 @tgen_pool_workers() {{
+define void @tgen_parallel(ptr %body, ptr %frame, i64 %threads) nounwind {
+entry:
+  %arrived = getelementptr i8, ptr %frame, i64 64
+  %generation = getelementptr i8, ptr %frame, i64 128
+  store atomic i64 0, ptr %arrived monotonic, align 64
+  store atomic i64 0, ptr %generation monotonic, align 64
+  %single = icmp sle i64 %threads, 1
+  br i1 %single, label %alone, label %shared
+alone:
+  store i64 1, ptr %frame, align 64
+  call void %body(i64 0, i64 1, ptr %frame)
+  ret void
+shared:
+  %wanted = sub i64 %threads, 1
+  %many = icmp ugt i64 %wanted, $slots
+  %most = select i1 %many, i64 $slots, i64 %wanted
+  call void @several(ptr %body, ptr %frame, i64 %most)
+  ret void
+}
+
+define i64 @tgen_pool_workers() nounwind {
   %n = load atomic i64, ptr @workers acquire, align 8
   ret i64 %n
-}}
+}
 
-define void @tgen_set_spin(i64 %rounds) {{
+define void @tgen_set_spin(i64 %rounds) nounwind {
   store atomic i64 %rounds, ptr @spin monotonic, align 8
   ret void
-}}
+}
 """
+
+_FAULTS = sum(1 << (signal - 1) for signal in (4, 5, 6, 7, 8, 11))
 
 
 def runtime_ir(triple: str, spin_hint: str = "") -> str:
-    """LLVM IR of the pool. spin_hint: an instruction of the target that waits politely, as a line of LLVM IR ("" for none)."""
-    intrinsic = spin_hint.split("@", 1)[1].split("(", 1)[0] if "@" in spin_hint else ""
-    return _IR.format(
+    """LLVM IR of the pool. spin_hint: a call of an intrinsic that waits politely, as a line of LLVM IR ("" for none)."""
+    float_mode = _FLOAT_MODE.get(triple.split("-")[0], _NO_FLOAT_MODE)
+    return string.Template(_GLOBALS + float_mode + _BARRIER + _WORKER + _START + _PARALLEL).substitute(
         triple=triple,
         spin=SPIN_ROUNDS,
         slots=MOST_WORKERS,
-        slot_bytes=MOST_WORKERS * 128,
+        slot_bytes=MOST_WORKERS * 256,
         barrier_rounds=BARRIER_ROUNDS,
+        patience=PATIENCE,
+        signals=~_FAULTS,
         spin_hint=spin_hint,
-        declarations=f"declare void @{intrinsic}()" if intrinsic else "",
+        declarations=_declaration(spin_hint),
     )
 
 
-_lock = threading.Lock()
+def _declaration(call: str) -> str:
+    """The declaration of the function that a line such as `call void @llvm.aarch64.hint(i32 1)` calls; "" where it calls none."""
+    found = re.search(r"(@[\w.]+)\((.*)\)", call)
+    if not found:
+        return ""
+    types = [argument.split()[0] for argument in found[2].split(",") if argument.strip()]
+    return f"declare void {found[1]}({', '.join(types)})"
+
+
 _addresses: dict[str, int] = {}
-_kept: list[object] = []  # the code of the pool stays for as long as the process
 
 
-def process_runtime(machine: Machine, spin_hint: str = "") -> Mapping[str, int]:
-    """Addresses of the exports of this process's one pool; compiled at the first call, shared by all models."""
-    from . import llvm
+def process_runtime(machine: Machine, spin_hint: str = "", cache: Cache | None = None) -> Mapping[str, int]:
+    """Addresses of the exports of this process's one pool: made at the first call, for that machine; shared by all models.
 
-    with _lock:
+    cache: where the machine code is looked up and kept. Raises CodegenError if LLVM refuses it.
+    """
+    with llvm.exclusive:
         if not _addresses:
-            library = llvm.load([llvm.compile_object(runtime_ir(machine.triple, spin_hint), machine)], EXPORTS)
-            _kept.append(library)
+            library = llvm.load([_machine_code(machine, spin_hint, cache)], EXPORTS)
+            library.pin()  # workers may be in it until the process ends
             _addresses.update({name: library.address(name) for name in EXPORTS})
         return _addresses
+
+
+def _machine_code(machine: Machine, spin_hint: str, cache: Cache | None) -> bytes:
+    ir = runtime_ir(machine.triple, spin_hint)
+    key = llvm.object_key(ir, machine) if cache else ""
+    found = cache.get(key) if cache else None
+    if found is not None:
+        return bytes(found)
+    code = llvm.compile_object(ir, machine)
+    if cache:
+        cache.put(key, [code])
+    return code
