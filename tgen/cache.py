@@ -58,7 +58,7 @@ class Cache:
         parts: bytes, or C-contiguous arrays of plain dtypes.
         """
         path = self._path(key)
-        views = [view.cast("B") for view in map(memoryview, parts) if view.nbytes]
+        views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
         size = sum(view.nbytes for view in views)
         if path is None or size + _HEAD.size > self.max_bytes:
             return False

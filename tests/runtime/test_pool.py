@@ -347,7 +347,7 @@ def test_idle_workers_cost_nothing(pool: Pool) -> None:
     before, start = cpu_seconds(), time.monotonic()
     time.sleep(1.0)
     share = (cpu_seconds() - before) / (time.monotonic() - start)
-    assert share < 0.01, f"{share:.1%} of a CPU"
+    assert share < 0.02, f"{share:.1%} of a CPU"
 
 
 def test_workers_take_no_signals_but_their_own_faults(pool: Pool) -> None:

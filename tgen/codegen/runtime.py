@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 255
 SPIN_ROUNDS = 3000  # an idle worker's, before it sleeps: some 40 µs of polite waiting
-BARRIER_ROUNDS = 2000  # a waiting thread's, before it offers its CPU to others
+BARRIER_ROUNDS = (
+    1000  # a waiting thread's, before it offers its CPU to others: some 13 µs; with more threads than CPUs a barrier takes
+)
+# about two such waits (measured: 30 µs at 1000, 120 µs at 4000), with a CPU for each it takes 0.1 µs whatever this is
 PATIENCE = 1000  # calls that do not try to start a thread again after the system refused one
 
 EXPORTS = ("tgen_parallel", "tgen_barrier", "tgen_pool_workers", "tgen_set_spin")
