@@ -17,7 +17,7 @@ from typing import Any, Union
 import numpy as np
 
 from .dims import Dim, DimLike, evaluate_dim
-from .dtypes import BOOL, F16, BF16, I64, DType
+from .dtypes import BOOL, I64, DType
 from .errors import TypeMismatch
 from .scalars import SCALARS
 
@@ -372,7 +372,7 @@ def _evaluate_node(x: Expr, args: list[np.ndarray], leaf: Callable[[Expr], Any],
             return cast_array(args[0], x.dtype)
         if x.fn == "bitcast":
             return np.ascontiguousarray(args[0]).view(x.dtype.numpy).reshape(np.shape(args[0]))
-        if x.operands[-1].dtype in (F16, BF16):
+        if x.operands[-1].dtype.is_float and x.operands[-1].dtype.bits < 32:
             args = [a.astype(np.float32) if a.dtype != bool else a for a in args]
         return np.asarray(SCALARS[x.fn].reference(*args)).astype(x.dtype.numpy)
     return np.asarray(leaf(x))

@@ -30,7 +30,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "onnxruntime": (CLI, "tgen/bench/*"),
     "openvino": ("tgen/bench/*",),
     "torch": ("tgen/bench/*",),
-    "transformers": (),
+    "transformers": ("tgen/bench/*",),
     "os.environ": ("tgen/options.py", "tgen/cache.py", "models/packages.py"),
     "os.getenv": (),
     "print": (CLI, "tgen/trace.py"),

@@ -14,6 +14,8 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Mapping
+from typing import TextIO
 
 import numpy as np
 
@@ -29,9 +31,9 @@ def main() -> None:
     try:
         run, feeds, ready = _load(first)
     except Exception as error:  # any failure of a peer is a fact about the peer, not ours
-        print(json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]}), file=answers, flush=True)
+        _answer(answers, {"error": f"{type(error).__name__}: {error}".splitlines()[0]})
         return
-    print(json.dumps(ready), file=answers, flush=True)
+    _answer(answers, ready)
     for line in sys.stdin:
         command = json.loads(line)
         if "burst" in command:
@@ -39,7 +41,12 @@ def main() -> None:
         else:
             np.savez(command["save"], **{k: np.asarray(v, np.float64) for k, v in run(feeds).items()})
             answer = {"saved": True}
-        print(json.dumps(answer), file=answers, flush=True)
+        _answer(answers, answer)
+
+
+def _answer(answers: TextIO, answer: Mapping[str, object]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
 
 
 def _load(first: dict) -> tuple:  # type: ignore[type-arg]

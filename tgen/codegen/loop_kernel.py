@@ -9,7 +9,7 @@ import llvmlite.ir as ll
 
 from ..ir import mathlib
 from ..ir.dims import DimLike, ceildiv, product
-from ..ir.dtypes import BF16, BOOL, F16, F32, DType
+from ..ir.dtypes import BOOL, F32, DType
 from ..ir.expr import Call, Kept
 from ..ir.loops import Stage, identity
 from ..kernels.specs import VECTOR_BLOCK, LoopKernel
@@ -180,7 +180,7 @@ class _LoopEmitter:
 
     def _identity(self, stage: Stage, lanes: int) -> Any:
         dtype = stage.body.dtype
-        numpy = F32.numpy if dtype in (F16, BF16) else dtype.numpy
+        numpy = F32.numpy if dtype.is_float and dtype.bits < 32 else dtype.numpy
         return constant(dtype, identity(stage.combine or "add", numpy).item(), lanes)
 
     def _accumulate(self, stage: Stage, slot: Any, axes: dict[int, Any], lanes: int) -> None:
@@ -190,7 +190,8 @@ class _LoopEmitter:
         self.b.store(self._combine(stage, before, value, lanes), slot)
 
     def _combine(self, stage: Stage, x: Any, y: Any, lanes: int) -> Any:
-        dtype: DType = F32 if stage.body.dtype in (F16, BF16) else stage.body.dtype
+        narrow = stage.body.dtype.is_float and stage.body.dtype.bits < 32
+        dtype: DType = F32 if narrow else stage.body.dtype
         call = Call(dtype if dtype is not BOOL else BOOL, stage.combine or "add", (Kept(dtype, 0), Kept(dtype, 1)))
         return emit_call(self.b, call, [x, y], lanes)
 

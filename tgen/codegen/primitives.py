@@ -12,6 +12,7 @@ from ..ir.errors import CodegenError
 from ..ir.expr import Call, Const
 from ..targets.emit import declare
 from .context import I32
+from .narrow import FORMATS, decode, encode
 from .scalar import register_type, widen
 
 Emit = Callable[[Any, DType, list[Any], int], Any]
@@ -32,7 +33,8 @@ def emit_call(b: Any, x: Call, values: list[Any], lanes: int) -> Any:
         result = _EMIT[x.fn](b, operand, values, lanes)
     else:
         raise CodegenError(f"{x.fn} is not a primitive: expand it (mathlib) before code is generated")
-    return round_to(b, result, x.dtype, lanes) if x.dtype in (F16, BF16) and x.fn not in _EXACT else result
+    narrow = x.dtype.is_float and x.dtype.bits < 32
+    return round_to(b, result, x.dtype, lanes) if narrow and x.fn not in _EXACT else result
 
 
 COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -216,7 +218,9 @@ def _before(low: int) -> float:
 
 
 def round_to(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
-    """A float32 register rounded to the nearest value of f16 or bf16 (ties to even); others as they are."""
+    """A float32 register rounded to the nearest value of a narrower format (ties to even); others as they are."""
+    if dtype in FORMATS:
+        return decode(b, encode(b, x, dtype), dtype)
     if dtype is F16:
         return b.fpext(b.fptrunc(x, widen(ll.HalfType(), lanes)), widen(ll.FloatType(), lanes))
     if dtype is not BF16:

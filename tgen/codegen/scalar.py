@@ -1,7 +1,7 @@
 """Scalar bodies as LLVM: each primitive in a few instructions, for one lane or a vector of lanes.
 
 A value is (LLVM value, lanes). What does not depend on the lane axis is computed once and spread when it meets a vector.
-In registers bool is i1, and f16 and bf16 are float32 values that are already rounded; in memory they have their own width.
+In registers bool is i1, and floats of 16 and 8 bits are float32 values that are already rounded; in memory they have their own width.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 import llvmlite.ir as ll
 import numpy as np
 
-from ..ir.dtypes import BF16, BOOL, F16, F32, F64, DType
+from ..ir.dtypes import BF16, BOOL, F16, F64, DType
 from ..ir.errors import Unsupported
 from ..ir.expr import Call, Const, Expr, Index, Kept, Load, Size
 from ..kernels.flat import terms
 from ..targets.emit import splat
 from .context import I1, I8, I16, I32, FunctionContext
+from .narrow import FORMATS, decode, encode
 
 Lanes = tuple[Any, int]
 
@@ -26,7 +27,7 @@ Lanes = tuple[Any, int]
 def register_type(dtype: DType) -> ll.Type:
     if dtype is F64:
         return ll.DoubleType()
-    if dtype in (F32, F16, BF16):
+    if dtype.is_float:
         return ll.FloatType()
     if dtype is BOOL:
         return I1
@@ -37,6 +38,8 @@ def register_type(dtype: DType) -> ll.Type:
 
 def memory_type(dtype: DType) -> ll.Type:
     if dtype is BOOL:
+        return I8
+    if dtype in FORMATS:
         return I8
     if dtype is BF16:
         return I16
@@ -214,6 +217,8 @@ def from_memory(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
         gap = _integers(8 - dtype.bits, lanes, I8)
         high = b.shl(x, gap)
         return b.ashr(high, gap) if dtype.kind == "int" else b.lshr(high, gap)
+    if dtype in FORMATS:
+        return decode(b, x, dtype)
     if dtype is F16:
         return b.fpext(x, widen(ll.FloatType(), lanes))
     if dtype is BF16:
@@ -225,6 +230,8 @@ def from_memory(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
 def to_memory(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
     if dtype is BOOL:
         return b.zext(x, widen(I8, lanes))
+    if dtype in FORMATS:
+        return encode(b, x, dtype)
     if dtype is F16:
         return b.fptrunc(x, widen(ll.HalfType(), lanes))
     if dtype is BF16:
