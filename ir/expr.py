@@ -366,6 +366,8 @@ def _evaluate_node(x: Expr, args: list[np.ndarray], leaf: Callable[[Expr], Any],
         return np.asarray(evaluate_dim(x.dim, sizes), np.int64)
     if isinstance(x, Load):
         array = leaf(x)
+        if not array.size:  # guarded by a select: nothing of it is used
+            return np.zeros((), x.dtype.numpy)
         return array[tuple(np.broadcast_arrays(*args))] if args else array[()]
     if isinstance(x, Call):
         if x.fn == "cast":
