@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import time
@@ -74,7 +75,7 @@ def compile(  # noqa: A001 - the word users expect
         artefact, texts = compiled.artefact, compiled.text
         if store:
             store.put(key, artefact.parts())
-    library = llvm.load([artefact.code], ["run"], _runtime(machine_of(chosen), chosen))
+    library = llvm.load([artefact.code], ["run"], _runtime(machine_of(chosen), chosen, store))
     report = {
         "target": chosen.name,
         "precision": precision,
@@ -102,15 +103,24 @@ def reference(model: Any, feeds: Mapping[str, Any], *, shapes: Mapping[str, int]
     return evaluate(load(model, shapes=shapes), feeds)
 
 
-def _runtime(machine: Any, target: Target) -> Mapping[str, int]:
-    """The pool of this process, and permission for what the target's instructions need."""
+def _runtime(machine: Any, target: Target, store: Any) -> Mapping[str, int]:
+    """The pool of this process, and permission for what the target's instructions need.
+
+    Where the process may use less than the CPUs it sees (a quota, an affinity), idle workers sleep at once: spinning would use up
+    the quota, or a neighbour's CPU.
+    """
     from .codegen.runtime import process_runtime
+    from .runtime.threads import facts
 
     if target.uses_tiles:
         from .runtime.amx import ask_permission
 
         ask_permission()
-    return process_runtime(machine, target.spin_hint)
+    symbols = process_runtime(machine, target.spin_hint, store)
+    known = facts()
+    if known.budget < known.visible:
+        ctypes.CFUNCTYPE(None, ctypes.c_int64)(symbols["tgen_set_spin"])(0)
+    return symbols
 
 
 def _store(settings: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import options, trace
 from .artefact import Artefact, Manifest, aligned_bytes
 from .codegen import llvm
 from .codegen.program import emit_program
@@ -45,12 +46,21 @@ def compile_graph(graph: Graph, target: Target, precision: str, observe: Callabl
     plan = build(fused)
     ir = emit_program(plan, target)
     machine = machine_of(target)
+    _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
     code = llvm.compile_object(ir, machine)
     manifest = Manifest(
         plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
         len(plan.steps), len(plan.kernels), target.needs, assumptions(graph),
     )  # fmt: skip
     return Compiled(Artefact(manifest, code, packed_weights(plan)), plan, ir, machine)
+
+
+def _dump(levels: dict[str, Callable[[], str]]) -> None:
+    """What TGEN_DUMP asks for of these levels, on standard error."""
+    wanted = options.current().dump
+    for name, text in levels.items():
+        if name in wanted:
+            trace.show(name, text())
 
 
 def packed_weights(plan: Plan) -> np.ndarray:

@@ -5,12 +5,14 @@ Indices past an end are clamped into the tensor: nothing outside of it is ever r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from ..dims import DimLike
+from ..dims import DimLike, dim_min, nonnegative
 from ..dtypes import I32, I64
 from ..errors import TypeMismatch
-from ..expr import Expr, Load, call, cast, index, maximum, minimum, select, size
+from ..expr import Expr, Load, cast, index, maximum, minimum, select, size
 from ..forms import Map, Scatter
 from ..op import Op, normalise_axis, op
 from ..types import TensorType
@@ -25,9 +27,27 @@ def wrapped(position: Expr, extent: DimLike) -> Expr:
     return maximum(minimum(i, size(extent) - 1), 0)
 
 
-def _check_indices(name: str, indices: TensorType) -> None:
+def _check_indices(name: str, indices: TensorType, x: TensorType, axes: Iterable[int] = ()) -> None:
+    """Raises TypeMismatch for indices of another dtype, and for any index into an axis that is known to be empty."""
     if indices.dtype not in (I64, I32):
         raise TypeMismatch(f"{name}: indices are i32 or i64, given {indices}")
+    if any(x.shape[k] == 0 for k in axes) and indices.elements != 0:
+        raise TypeMismatch(f"{name}: no index is valid in {x}, given {indices}")
+
+
+def _check_covered(name: str, x: TensorType, indices: TensorType, axis: int) -> None:
+    """Raises TypeMismatch if indices, which run along x but for `axis`, are known to be longer than x somewhere."""
+    for k, (extent, count) in enumerate(zip(x.shape, indices.shape)):
+        if k != axis and isinstance(extent, int) and isinstance(count, int) and count > extent:
+            raise TypeMismatch(f"{name}: {indices} is longer than {x} on axis {k}")
+
+
+def _along(x: TensorType, indices: TensorType, axis: int) -> tuple[Expr, ...]:
+    """Where element i of `indices` (operand 1) points to in x; axes that may be longer than x's are clamped."""
+    here = tuple(index(k) for k in range(x.rank))
+    inside = (i if nonnegative(d - n) else minimum(i, size(d) - 1) for i, d, n in zip(here, x.shape, indices.shape))
+    target = wrapped(Load(indices.dtype, 1, here), x.shape[axis])
+    return tuple(target if k == axis else i for k, i in enumerate(inside))
 
 
 def wrap_array(indices: np.ndarray, extent: int) -> np.ndarray:
@@ -43,8 +63,8 @@ class Gather(Op):
     axis: int = 0
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
-        _check_indices("gather", indices)
         axis = normalise_axis(self.axis, x.rank, "gather")
+        _check_indices("gather", indices, x, (axis,))
         return x.with_shape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
     def reference(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -64,10 +84,11 @@ class GatherElements(Op):
     axis: int = 0
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
-        _check_indices("gather_elements", indices)
-        normalise_axis(self.axis, x.rank, "gather_elements")
+        axis = normalise_axis(self.axis, x.rank, "gather_elements")
         if x.rank != indices.rank:
             raise TypeMismatch(f"gather_elements: ranks of {x} and {indices} differ")
+        _check_indices("gather_elements", indices, x, (axis,))
+        _check_covered("gather_elements", x, indices, axis)
         return x.with_shape(indices.shape)
 
     def reference(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -76,10 +97,7 @@ class GatherElements(Op):
         return x[tuple(grid)]
 
     def form(self, x: TensorType, indices: TensorType) -> Map:
-        at: list[Expr] = [index(k) for k in range(x.rank)]
-        axis = normalise_axis(self.axis, x.rank, "gather_elements")
-        at[axis] = wrapped(Load(indices.dtype, 1, tuple(at)), x.shape[axis])
-        return Map(Load(x.dtype, 0, tuple(at)))
+        return Map(Load(x.dtype, 0, _along(x, indices, normalise_axis(self.axis, x.rank, "gather_elements"))))
 
 
 @op
@@ -89,11 +107,13 @@ class GatherND(Op):
     batch_dims: int = 0
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
-        _check_indices("gather_nd", indices)
-        depth = indices.shape[-1]
-        if not isinstance(depth, int) or depth + self.batch_dims > x.rank:
-            raise TypeMismatch(f"gather_nd: {indices} does not index {x} with batch_dims {self.batch_dims}")
-        return x.with_shape((*indices.shape[:-1], *x.shape[self.batch_dims + depth :]))
+        batch, depth = self.batch_dims, indices.shape[-1] if indices.rank else None
+        fits = isinstance(depth, int) and 0 < depth <= x.rank - batch and 0 <= batch < indices.rank
+        if not fits or x.shape[:batch] != indices.shape[:batch]:
+            raise TypeMismatch(f"gather_nd: {indices} does not index {x} with batch_dims {batch}")
+        end = batch + int(depth)  # type: ignore[arg-type]
+        _check_indices("gather_nd", indices, x, range(batch, end))
+        return x.with_shape((*indices.shape[:-1], *x.shape[end:]))
 
     def reference(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
         batch = self.batch_dims
@@ -122,8 +142,19 @@ def _scatter_into(out: np.ndarray, where: tuple[np.ndarray, ...], updates: np.nd
 
 
 def _check_scatter(name: str, reduction: str, x: TensorType, updates: TensorType) -> None:
-    if reduction not in COMBINE or x.dtype is not updates.dtype:
+    numbers = x.dtype.is_float or x.dtype.is_integer
+    if reduction not in COMBINE or x.dtype is not updates.dtype or (reduction != "none" and not numbers):
         raise TypeMismatch(f"{name}: reduction {reduction!r} of {updates} into {x}")
+
+
+def _unless_empty(extents: tuple[DimLike, ...], targets: Iterable[DimLike]) -> tuple[DimLike, ...]:
+    """The extents of the updates; none if an axis they are written to has extent 0 at run time: there is no place for them."""
+    if not extents:
+        return extents
+    first = extents[0]
+    for extent in targets:
+        first = first * dim_min(1, extent)
+    return (first, *extents[1:])
 
 
 @op
@@ -134,11 +165,12 @@ class ScatterElements(Op):
     reduction: str = "none"
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
-        _check_indices("scatter_elements", indices)
         _check_scatter("scatter_elements", self.reduction, x, updates)
-        normalise_axis(self.axis, x.rank, "scatter_elements")
+        axis = normalise_axis(self.axis, x.rank, "scatter_elements")
         if indices.shape != updates.shape or indices.rank != x.rank:
             raise TypeMismatch(f"scatter_elements: {indices} and {updates} into {x}")
+        _check_indices("scatter_elements", indices, x, (axis,))
+        _check_covered("scatter_elements", x, indices, axis)
         return x
 
     def reference(self, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
@@ -147,11 +179,10 @@ class ScatterElements(Op):
         return _scatter_into(x.copy(), tuple(grid), updates, self.reduction)
 
     def form(self, x: TensorType, indices: TensorType, updates: TensorType) -> Scatter:
+        at = _along(x, indices, normalise_axis(self.axis, x.rank, "scatter_elements"))
         here = tuple(index(k) for k in range(x.rank))
-        axis = normalise_axis(self.axis, x.rank, "scatter_elements")
-        at: list[Expr] = list(here)
-        at[axis] = wrapped(Load(indices.dtype, 1, here), x.shape[axis])
-        return Scatter(indices.shape, tuple(at), Load(updates.dtype, 2, here), COMBINE[self.reduction])
+        extents = _unless_empty(indices.shape, x.shape)
+        return Scatter(extents, at, Load(updates.dtype, 2, here), COMBINE[self.reduction])
 
 
 @op
@@ -161,11 +192,12 @@ class ScatterND(Op):
     reduction: str = "none"
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
-        _check_indices("scatter_nd", indices)
         _check_scatter("scatter_nd", self.reduction, x, updates)
-        depth = indices.shape[-1]
-        if not isinstance(depth, int) or updates.shape != (*indices.shape[:-1], *x.shape[depth:]):
+        depth = indices.shape[-1] if indices.rank else None
+        fits = isinstance(depth, int) and 0 < depth <= x.rank
+        if not fits or updates.shape != (*indices.shape[:-1], *x.shape[depth:]):
             raise TypeMismatch(f"scatter_nd: {indices} and {updates} into {x}")
+        _check_indices("scatter_nd", indices, x, range(int(depth)))  # type: ignore[arg-type]
         return x
 
     def reference(self, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
@@ -180,34 +212,35 @@ class ScatterND(Op):
         at: list[Expr] = [wrapped(Load(indices.dtype, 1, (*lead, size(k))), x.shape[k]) for k in range(depth)]
         at += [index(outer + k) for k in range(updates.rank - outer)]
         here = tuple(index(k) for k in range(updates.rank))
-        return Scatter(updates.shape, tuple(at), Load(updates.dtype, 2, here), COMBINE[self.reduction])
+        extents = _unless_empty(updates.shape, x.shape[:depth])
+        return Scatter(extents, tuple(at), Load(updates.dtype, 2, here), COMBINE[self.reduction])
 
 
 @op
 class ReverseSequence(Op):
-    """Along time_axis the first lengths[b] elements of batch entry b are reversed, the others stay."""
+    """Along time_axis the first lengths[b] elements of batch entry b are reversed, the others stay. Lengths are clamped to the axis."""
 
     batch_axis: int = 1
     time_axis: int = 0
 
     def infer(self, x: TensorType, lengths: TensorType) -> TensorType:
-        _check_indices("reverse_sequence", lengths)
+        batch, time = (normalise_axis(a, x.rank, "reverse_sequence") for a in (self.batch_axis, self.time_axis))
+        if batch == time or lengths.shape != (x.shape[batch],):
+            raise TypeMismatch(f"reverse_sequence of {x}: batch axis {batch}, time axis {time}, lengths {lengths}")
+        _check_indices("reverse_sequence", lengths, x)
         return x
 
     def reference(self, x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        out = x.copy()
-        for b, length in enumerate(lengths):
-            at: list[object] = [slice(None)] * x.ndim
-            at[self.batch_axis] = b
-            source, target = list(at), list(at)
-            target[self.time_axis], source[self.time_axis] = slice(0, length), slice(length - 1, None, -1) if length else slice(0, 0)
-            out[tuple(target)] = x[tuple(source)]  # type: ignore[index]
-        return out
+        moved = np.moveaxis(x, (self.batch_axis, self.time_axis), (0, 1))
+        out = moved.copy()
+        for b, length in enumerate(np.clip(lengths, 0, moved.shape[1])):
+            out[b, :length] = np.flip(moved[b, :length], 0)
+        return np.moveaxis(out, (0, 1), (self.batch_axis, self.time_axis))
 
     def form(self, x: TensorType, lengths: TensorType) -> Map:
         at: list[Expr] = [index(k) for k in range(x.rank)]
-        length = cast(Load(lengths.dtype, 1, (index(self.batch_axis),)), I64)
-        time = index(self.time_axis)
-        mirrored = call("sub", length - 1, time)
-        at[self.time_axis] = wrapped(select(time < length, mirrored, time), x.shape[self.time_axis])
+        batch, axis = (normalise_axis(a, x.rank, "reverse_sequence") for a in (self.batch_axis, self.time_axis))
+        length = minimum(cast(Load(lengths.dtype, 1, (index(batch),)), I64), size(x.shape[axis]))
+        time = at[axis]
+        at[axis] = select(time < length, length - 1 - time, time)
         return Map(Load(x.dtype, 0, tuple(at)))

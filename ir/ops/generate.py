@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dims import DimLike
-from ..dtypes import I64
+from ..dims import DimLike, dim_max, dim_min
+from ..dtypes import I64, DType
 from ..errors import TypeMismatch
 from ..expr import Arg, Expr, Load, call, cast, const, index, maximum, minimum, select, size
 from ..forms import Map
@@ -38,7 +38,8 @@ class Range(Op):
     size: DimLike
 
     def infer(self, start: TensorType, delta: TensorType) -> TensorType:
-        if start.rank or delta.rank or start.dtype is not delta.dtype:
+        numbers = start.dtype.is_float or start.dtype.is_integer
+        if start.rank or delta.rank or start.dtype is not delta.dtype or not numbers:
             raise TypeMismatch(f"range: takes two scalars of one dtype, given {start} and {delta}")
         return start.with_shape((self.size,))
 
@@ -69,38 +70,79 @@ class DimsValue(Op):
 
 
 @op
+class EyeLike(Op):
+    """1 where column = row + k, else 0, in the shape of the operand, a matrix whose elements are not read"""
+
+    dtype: DType
+    k: DimLike = 0
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.rank != 2:
+            raise TypeMismatch(f"eye_like: takes a matrix, given {x}")
+        return x.with_dtype(self.dtype)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.eye(*x.shape, self.k).astype(self.dtype.numpy)  # type: ignore[call-overload, no-any-return]
+
+    def form(self, x: TensorType) -> Map:
+        return Map(cast(call("eq", index(1), index(0) + size(self.k)), self.dtype))
+
+
+@op
 class Pad(Op):
-    """x with before[k] and after[k] elements more along axis k. mode: constant (operand 1), edge, reflect, wrap."""
+    """x with before[k] and after[k] elements more along axis k. mode: constant (operand 1), edge, reflect, wrap.
+
+    A negative number takes elements away; that is done first, and the rest is padded.
+    """
 
     before: tuple[DimLike, ...]
     after: tuple[DimLike, ...]
     mode: str = "constant"
 
     def infer(self, x: TensorType, fill: TensorType) -> TensorType:
-        if fill.dtype is not x.dtype or self.mode not in ("constant", "edge", "reflect", "wrap") or len(self.before) != x.rank:
+        if fill.dtype is not x.dtype or fill.elements != 1 or self.mode not in ("constant", "edge", "reflect", "wrap"):
             raise TypeMismatch(f"pad of {x} with {fill}, mode {self.mode!r}")
-        return x.with_shape(tuple(b + d + a for b, d, a in zip(self.before, x.shape, self.after)))
+        if not len(self.before) == len(self.after) == x.rank:
+            raise TypeMismatch(f"pad of {x}: {len(self.before)} and {len(self.after)} widths")
+        shape = tuple(b + d + a for b, d, a in zip(self.before, x.shape, self.after))
+        for kept, extent in zip(self._kept(x.shape), shape):
+            if (isinstance(kept, int) and kept < 0) or (kept == 0 and extent != 0 and self.mode != "constant"):
+                raise TypeMismatch(f"pad of {x}, mode {self.mode!r}: {kept} elements are left to pad to {extent}")
+        return x.with_shape(shape)
+
+    def _kept(self, shape: tuple[DimLike, ...]) -> list[DimLike]:
+        """How many elements of each axis are left after those that negative widths take away."""
+        return [b + d + a for b, d, a in zip(map(_negative, self.before), shape, map(_negative, self.after))]
 
     def reference(self, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
-        widths = list(zip(self.before, self.after))
+        pairs: list[tuple[int, int]] = list(zip(self.before, self.after))  # type: ignore[arg-type]
+        cut = x[tuple(slice(max(-b, 0), d - max(-a, 0)) for (b, a), d in zip(pairs, x.shape))]
+        widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
         if self.mode == "constant":
-            return np.pad(x, widths, constant_values=fill.reshape(()))  # type: ignore[arg-type]
-        return np.pad(x, widths, mode=self.mode)  # type: ignore[call-overload, no-any-return]
+            return np.pad(cut, widths, constant_values=fill.reshape(()))
+        return np.pad(cut, widths, mode=self.mode)  # type: ignore[call-overload, no-any-return]
 
     def form(self, x: TensorType, fill: TensorType) -> Map:
         at: list[Expr] = []
         inside: Expr | None = None
-        for k, (before, after, extent) in enumerate(zip(self.before, self.after, x.shape)):
+        value = Load(fill.dtype, 1, (size(0),) * fill.rank)
+        if 0 in x.shape:
+            return Map(value)
+        for k, (before, after, kept) in enumerate(zip(self.before, self.after, self._kept(x.shape))):
             if before == 0 and after == 0:
                 at.append(index(k))
                 continue
-            i = index(k) - size(before)
+            i, first = index(k) - size(dim_max(before, 0)), size(_negative(before) * -1)
             if self.mode == "constant":
-                test = (i >= 0) & (i < size(extent))
+                test = (i >= 0) & (i < size(kept))
                 inside = test if inside is None else inside & test
-            at.append(_bounded(i, extent, self.mode))
+            at.append(_bounded(i, kept, self.mode) + first)
         load = Load(x.dtype, 0, tuple(at))
-        return Map(load if inside is None else select(inside, load, Load(fill.dtype, 1, (size(0),) * fill.rank)))
+        return Map(load if inside is None else select(inside, load, value))
+
+
+def _negative(width: DimLike) -> DimLike:
+    return dim_min(width, 0)
 
 
 def _bounded(i: Expr, extent: DimLike, mode: str) -> Expr:
@@ -118,7 +160,7 @@ def _bounded(i: Expr, extent: DimLike, mode: str) -> Expr:
 class Trilu(Op):
     """The upper (or lower) triangle of the last two axes, from diagonal k on; zero elsewhere"""
 
-    k: int = 0
+    k: DimLike = 0
     upper: bool = True
 
     def infer(self, x: TensorType) -> TensorType:
@@ -127,10 +169,10 @@ class Trilu(Op):
         return x
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.triu(x, self.k) if self.upper else np.tril(x, self.k)
+        return np.triu(x, self.k) if self.upper else np.tril(x, self.k)  # type: ignore[arg-type]
 
     def form(self, x: TensorType) -> Map:
-        row, column = index(x.rank - 2) + self.k, index(x.rank - 1)
+        row, column = index(x.rank - 2) + size(self.k), index(x.rank - 1)
         keep = column >= row if self.upper else column <= row
         return Map(select(keep, Arg(x.dtype, 0), const(0, x.dtype)))
 
@@ -144,8 +186,8 @@ class OneHot(Op):
 
     def infer(self, indices: TensorType, values: TensorType) -> TensorType:
         axis = normalise_axis(self.axis, indices.rank + 1, "one_hot")
-        if values.shape != (2,):
-            raise TypeMismatch(f"one_hot: values are [off, on], given {values}")
+        if values.shape != (2,) or not (indices.dtype.is_integer or indices.dtype.is_float):
+            raise TypeMismatch(f"one_hot: indices are numbers and values are [off, on], given {indices} and {values}")
         return TensorType(values.dtype, (*indices.shape[:axis], self.depth, *indices.shape[axis:]))
 
     def reference(self, indices: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ class Reshape(Op):
     shape: tuple[DimLike, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        if product(self.shape) != x.elements:
+        if product(self.shape) != x.elements or any(isinstance(d, int) and d < 0 for d in self.shape):
             shape = ", ".join(map(str, self.shape))
             raise TypeMismatch(f"reshape of {x} to [{shape}]: {x.elements} elements are not {product(self.shape)}")
         return x.with_shape(self.shape)
@@ -79,6 +79,8 @@ class Squeeze(Op):
 
     def _kept(self, x: TensorType) -> list[int]:
         gone = {normalise_axis(a, x.rank, "squeeze") for a in self.axes}
+        if len(gone) != len(self.axes):
+            raise TypeMismatch(f"squeeze: axes {self.axes} repeat for {x}")
         for axis in gone:
             if x.shape[axis] != 1:
                 raise TypeMismatch(f"squeeze: axis {axis} of {x} is not 1")
@@ -162,9 +164,22 @@ def _clamped(position: DimLike, low: DimLike, high: DimLike) -> DimLike:
     return dim_max(dim_min(position, high), low)
 
 
+def _check_inside(x: TensorType, axis: int, start: DimLike, count: DimLike, step: int) -> None:
+    """Raises TypeMismatch if positions start, start + step, … (count of them) are known to leave the axis."""
+    extent = x.shape[axis]
+    if not (isinstance(start, int) and isinstance(count, int) and isinstance(extent, int)):
+        return
+    last = start + (count - 1) * step
+    if count < 0 or (count > 0 and not (0 <= start < extent and 0 <= last < extent)):
+        raise TypeMismatch(f"slice: positions {start} to {last} on axis {axis} are outside {x}")
+
+
 @op
 class Slice(Op):
-    """out[…, j, …] = x[…, starts + j·steps, …] along `axes`; sizes: extents of the result. Positions must lie inside x."""
+    """out[…, j, …] = x[…, starts + j·steps, …] along `axes`; sizes: extents of the result.
+
+    Positions must lie inside x: those that are integers are checked, symbolic ones come from `resolve_slice`.
+    """
 
     axes: tuple[int, ...]
     starts: tuple[DimLike, ...]
@@ -175,8 +190,11 @@ class Slice(Op):
         return [normalise_axis(a, x.rank, "slice") for a in self.axes]
 
     def infer(self, x: TensorType) -> TensorType:
-        shape = list(x.shape)
-        for axis, extent in zip(self._axes(x), self.sizes, strict=True):
+        axes, shape = self._axes(x), list(x.shape)
+        if len(set(axes)) != len(axes) or {len(self.starts), len(self.sizes), len(self.steps)} != {len(axes)}:
+            raise TypeMismatch(f"slice of {x}: axes {self.axes}, starts {self.starts}, sizes {self.sizes}, steps {self.steps}")
+        for axis, start, extent, step in zip(axes, self.starts, self.sizes, self.steps):
+            _check_inside(x, axis, start, extent, step)
             shape[axis] = extent
         return x.with_shape(tuple(shape))
 
@@ -201,6 +219,8 @@ class Split(Op):
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         axis, total = normalise_axis(self.axis, x.rank, "split"), 0
+        if any(isinstance(s, int) and s < 0 for s in self.sizes):
+            raise TypeMismatch(f"split of {x} into {', '.join(map(str, self.sizes))}: a size is negative")
         for extent in self.sizes:
             total = total + extent  # type: ignore[assignment]
         if total != x.shape[axis]:
@@ -216,6 +236,30 @@ class Split(Op):
             parts.append(b.slice(x, axes=(self.axis,), starts=(start,), sizes=(extent,), steps=(1,)))
             start = start + extent  # type: ignore[assignment]
         return tuple(parts)
+
+
+@op
+class Diagonal(Op):
+    """out[…, i] = x[…, i, …, i, …]: the elements with equal positions on two axes, of equal extents; the diagonal is the last axis."""
+
+    axes: tuple[int, int] = (-2, -1)
+
+    def _axes(self, x: TensorType) -> tuple[int, int]:
+        a, b = (normalise_axis(k, x.rank, "diagonal") for k in self.axes)
+        if a == b or x.shape[a] != x.shape[b]:
+            raise TypeMismatch(f"diagonal: axes {self.axes} of {x} are not two of equal extents")
+        return a, b
+
+    def infer(self, x: TensorType) -> TensorType:
+        a, b = self._axes(x)
+        return x.with_shape((*(d for k, d in enumerate(x.shape) if k not in (a, b)), x.shape[a]))
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.diagonal(x, 0, *self.axes).copy()
+
+    def form(self, x: TensorType) -> Map:
+        along, others = self._axes(x), iter(positions(x.rank - 2))
+        return Map(Load(x.dtype, 0, tuple(index(x.rank - 2) if k in along else next(others) for k in range(x.rank))))
 
 
 @op
@@ -248,15 +292,16 @@ class Tile(Op):
     repeats: tuple[DimLike, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        if len(self.repeats) != x.rank:
-            raise TypeMismatch(f"tile: {len(self.repeats)} repeats for {x}")
+        if len(self.repeats) != x.rank or any(isinstance(r, int) and r < 0 for r in self.repeats):
+            raise TypeMismatch(f"tile of {x}: repeats are {', '.join(map(str, self.repeats))}")
         return x.with_shape(tuple(d * r for d, r in zip(x.shape, self.repeats)))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         return np.tile(x, self.repeats)  # type: ignore[arg-type]
 
     def form(self, x: TensorType) -> Map:
-        at = [i if r == 1 else call("rem", i, size(d)) for i, d, r in zip(positions(x.rank), x.shape, self.repeats)]
+        extents = zip(positions(x.rank), x.shape, self.repeats)
+        at = [i if r == 1 else size(0) if d == 1 else call("rem", i, size(d)) for i, d, r in extents]
         return Map(Load(x.dtype, 0, tuple(at)))
 
 
@@ -268,8 +313,10 @@ class DepthToSpace(Op):
     mode: str = "DCR"
 
     def infer(self, x: TensorType) -> TensorType:
-        n, c, h, w = x.shape
         s = self.blocksize
+        if x.rank != 4 or self.mode not in ("DCR", "CRD") or s < 1 or (isinstance(x.shape[1], int) and x.shape[1] % (s * s)):
+            raise TypeMismatch(f"depth_to_space of {x}: blocksize {s}, mode {self.mode!r}")
+        n, c, h, w = x.shape
         return x.with_shape((n, c // (s * s), h * s, w * s))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -294,8 +341,10 @@ class SpaceToDepth(Op):
     blocksize: int
 
     def infer(self, x: TensorType) -> TensorType:
-        n, c, h, w = x.shape
         s = self.blocksize
+        if x.rank != 4 or s < 1 or any(isinstance(d, int) and d % s for d in x.shape[2:]):
+            raise TypeMismatch(f"space_to_depth of {x}: blocksize {s}")
+        n, c, h, w = x.shape
         return x.with_shape((n, c * s * s, h // s, w // s))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
