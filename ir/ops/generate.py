@@ -116,6 +116,8 @@ class Pad(Op):
 
     def reference(self, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
         pairs: list[tuple[int, int]] = list(zip(self.before, self.after))  # type: ignore[arg-type]
+        if not pairs:
+            return x
         cut = x[tuple(slice(max(-b, 0), d - max(-a, 0)) for (b, a), d in zip(pairs, x.shape))]
         widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
         if self.mode == "constant":

@@ -327,9 +327,11 @@ class DepthToSpace(Op):
         return x.reshape(n, c // s**2, s, s, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(n, c // s**2, h * s, w * s)
 
     def decompose(self, b: Builder, x: Value) -> Value:
-        n, c, h, w = x.type.shape
+        n, _, h, w = x.type.shape
         s, deep = self.blocksize, self.infer(x.type).shape
-        split, perm = ((n, s, s, deep[1], h, w), (0, 3, 4, 1, 5, 2)) if self.mode == "DCR" else ((n, deep[1], s, s, h, w), (0, 1, 4, 2, 5, 3))
+        dcr = self.mode == "DCR"
+        split = (n, s, s, deep[1], h, w) if dcr else (n, deep[1], s, s, h, w)
+        perm = (0, 3, 4, 1, 5, 2) if dcr else (0, 1, 4, 2, 5, 3)
         moved: Value = b.reshape(b.transpose(b.reshape(x, shape=split), perm=perm), shape=deep)
         return moved
 
