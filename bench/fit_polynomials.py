@@ -1,6 +1,6 @@
 """Derives the coefficients of `tgen.ir.polynomials`: minimax polynomials by the Remez exchange, in 100-digit arithmetic.
 
-    python bench/fit_polynomials.py | ruff format - > ir/polynomials.py        (needs mpmath, numpy and ruff)
+    python bench/fit_polynomials.py | ruff format - > ir/mathlib/polynomials.py        (needs mpmath, numpy and ruff)
 
 Each row of FITS is one function f on an interval, a degree for float32 and float64, and a weight w: the polynomial P of that
 degree minimises max |w·(P - f)|, where w turns the error of P into a relative error of the final result.

@@ -98,7 +98,7 @@ class Expr(metaclass=_Interned):
         return ()
 
     def __str__(self) -> str:
-        from .expr_text import print_expr
+        from .text.exprs import print_expr
 
         return print_expr(self)
 

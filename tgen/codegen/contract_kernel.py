@@ -116,15 +116,31 @@ class _ContractEmitter:
         self.b.position_at_end(done)
 
     def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:
-        whole = self.b.and_(width, I64(-self.lanes)) if self.kernel.panel >= self.lanes else I64(0)
+        """Row by row; a whole panel without a loop over its vectors."""
+        panel, lanes = self.kernel.panel, self.lanes
         with self.c.loop(I64(0), count) as i:
             axes = dict(enumerate([*position, self.b.add(row, i)]))
-            start = self.b.mul(i, I64(self.kernel.panel))
-            if self.kernel.panel >= self.lanes:
-                with self.c.loop(I64(0), whole, self.lanes) as j:
-                    self._finish(axes, out, start, column, j, self.lanes)
-            with self.c.loop(whole, width) as j:
-                self._finish(axes, out, start, column, j, 1)
+            start = self.b.mul(i, I64(panel))
+            if panel % lanes:
+                self._tail(axes, out, start, column, I64(0), width)
+            else:
+                self._whole_or_part(axes, out, start, column, width)
+
+    def _whole_or_part(self, axes: dict[int, Any], out: Any, start: Any, column: Any, width: Any) -> None:
+        panel, lanes = self.kernel.panel, self.lanes
+        with self.b.if_else(self.b.icmp_signed("==", width, I64(panel))) as (full, part):
+            with full:
+                for j in range(0, panel, lanes):
+                    self._finish(axes, out, start, column, I64(j), lanes)
+            with part:
+                whole = self.b.and_(width, I64(-lanes))
+                with self.c.loop(I64(0), whole, lanes) as j:
+                    self._finish(axes, out, start, column, j, lanes)
+                self._tail(axes, out, start, column, whole, width)
+
+    def _tail(self, axes: dict[int, Any], out: Any, start: Any, column: Any, first: Any, last: Any) -> None:
+        with self.c.loop(first, last) as j:
+            self._finish(axes, out, start, column, j, 1)
 
     def _finish(self, axes: dict[int, Any], out: Any, start: Any, column: Any, j: Any, lanes: int) -> None:
         """Results of `lanes` columns from column j of the panel on, for one row."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..ir.dims import DimLike, dim_max
 from ..ir.errors import Unsupported
-from ..ir.expr import Load, affine, call, index
+from ..ir.expr import Index, Load, affine, call, index
 from ..ir.forms import Join, Reshape, Scatter
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, symbols_of
 from ..ir.loops import LoopProgram, Stage
@@ -16,7 +16,7 @@ from ..kernels.flat import flat_offset, flatten_loads
 from ..kernels.specs import Kernel, LoopKernel, loop_kernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
-from .contract import contract_kernel, tiles_whole
+from .contract import contract_kernel, stays_in_cache, tiles_whole
 from .memory import ALIGNMENT, Lifetime, layout
 from .reshape import reshaped
 from .types import Buffer, Operand, Place, Plan, Step
@@ -48,6 +48,8 @@ class _Builder:
         for node in reversed(graph.nodes):
             if isinstance(node.op.form(*(v.type for v in node.inputs)), Join):
                 self._reserve_join(node)
+            else:
+                self._reserve_permuted(node)
         for node in graph.nodes:
             self._add(node)
         for (_, value), place in zip(graph.outputs, outputs):
@@ -102,6 +104,26 @@ class _Builder:
         for part, place in zip(node.inputs, self._parts(node, whole)):
             if node.inputs.count(part) == 1 and self._writes(part):
                 self._reserve(part, place)
+
+    def _reserve_permuted(self, node: Node) -> None:
+        """reshape(transpose(x)): x is written in the transposed order, so that the reshape is a view and nothing is copied."""
+        if not isinstance(node.op.form(*(v.type for v in node.inputs)), Reshape):
+            return
+        view = node.inputs[0]
+        if not is_view(view) or self.graph.users.get(view) != (node,) or view in self.graph.output_values:
+            return
+        source = view.node.inputs[0]
+        at = map_body(view).index  # type: ignore[union-attr]
+        axes = [i.axis for i in at if isinstance(i, Index)]
+        looped = [k for k, d in enumerate(view.type.shape) if d != 1]
+        only_reader = self.graph.users.get(source) == (view.node,) and source not in self.graph.output_values
+        if not only_reader or not self._writes(source) or source in self.reserved or sorted(axes) != looped or len(axes) < 2:
+            return
+        if any(d != 1 and not isinstance(i, Index) for d, i in zip(source.type.shape, at)):
+            return
+        whole = self._whole(Buffer("arena", bytes=view.type.bytes), view.type)
+        strides = tuple(whole.strides[i.axis] if isinstance(i, Index) else 0 for i in at)
+        self.reserved[source] = Place(whole.buffer, 0, strides)
 
     def _parts(self, node: Node, whole: Place) -> list[Place]:
         axis = node.op.form(*(v.type for v in node.inputs)).axis  # type: ignore[union-attr]
@@ -189,7 +211,9 @@ class _Builder:
     def _tiled(self, op: TiledContraction, b: Value, packed: bool) -> Place:
         """B's place if tiles can be loaded from it as it is, else that of a copy. Several parts must lie alike: packed."""
         place = self.place(b)
-        if tiles_whole(op, place, b.type.shape) and (not packed or place.contiguous(b.type.shape)):
+        if place.contiguous(b.type.shape):
+            return place
+        if not packed and tiles_whole(op, place, b.type.shape) and stays_in_cache(op, place, b.type.dtype.size):
             return place
         copy = self._whole(Buffer("arena", bytes=b.type.bytes), b.type)
         self._copy(b, copy, "packing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..ir.dims import DimLike, product
@@ -12,6 +13,9 @@ from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable, rows_split
 from ..kernels.specs import ContractKernel
 from .types import Place
+
+CACHE_LINE, CACHE_SETS, CACHE_WAYS = 64, 64, 8  # of L1 as every CPU of the last decade has it: 4 KiB a way
+USUAL_DEPTH = 128  # what a symbolic depth is taken to be
 
 
 def contract_kernel(
@@ -45,6 +49,19 @@ def tiles_whole(op: TiledContraction, b: Place, shape: Sequence[DimLike]) -> boo
     """Whether each tile of B lies in one piece, as instructions load it; panels, k steps and tiles may lie anywhere."""
     wanted = contiguous_strides(tuple(shape[-3:]))
     return all(d == 1 or s == w for d, s, w in zip(shape[-3:], b.strides[-3:], wanted))
+
+
+def stays_in_cache(op: TiledContraction, b: Place, element: int) -> bool:
+    """Whether the k steps of a panel of B, read where it lies, fit L1 together: rows that are nearly a multiple of 4 KiB apart share
+    a few cache sets and drive each other out. A stride that is not known counts as bad.
+    """
+    stride = b.strides[-5]
+    if not isinstance(stride, int):
+        return False
+    lines = -(-stride * element // CACHE_LINE)
+    places = CACHE_SETS // math.gcd(lines, CACHE_SETS) * CACHE_WAYS
+    depth = op.depth if isinstance(op.depth, int) else USUAL_DEPTH
+    return min(depth, op.depth_block) // op.packing.k * -(-op.packing.panel * element // CACHE_LINE) <= places
 
 
 def _spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence[DimLike]) -> tuple[DimLike, ...]:

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from .dims import DimLike, parse_dim
-from .dtypes import DTYPES, DType
-from .errors import InvalidGraph, TgenError
-from .expr import Expr
-from .expr_text import scan_expr
-from .graph import Graph, Input, Node, Tensor, Value
-from .loops import LoopProgram, Stage
-from .op import OPS, Op
+from ..dims import DimLike, parse_dim
+from ..dtypes import DTYPES, DType
+from ..errors import InvalidGraph, TgenError
+from ..expr import Expr
+from .exprs import scan_expr
+from ..graph import Graph, Input, Node, Tensor, Value
+from ..loops import LoopProgram, Stage
+from ..op import OPS, Op
 from .scanner import END, Scanner
-from .types import TensorType, parse_type
+from ..types import TensorType, parse_type
 
 WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, **DTYPES}  # words that are attribute values
 _FLOAT = re.compile(r"-?(\d+\.\d*(e[+-]?\d+)?|\d+e[+-]?\d+|inf|nan)")

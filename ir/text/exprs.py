@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from .dims import Dim, parse_dim
-from .dtypes import BOOL, DTYPES, I64, DType
-from .errors import TgenError
-from .expr import Arg, Call, Const, Expr, Index, Kept, Load, Size
-from .scalars import SCALARS
+from ..dims import Dim, parse_dim
+from ..dtypes import BOOL, DTYPES, I64, DType
+from ..errors import TgenError
+from ..expr import Arg, Call, Const, Expr, Index, Kept, Load, Size
+from ..scalars import SCALARS
 from .scanner import END, Scanner
 
 DEEPEST = 40  # operands nested deeper than this are named: readable, and no deep recursion when parsed

@@ -20,18 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from .dims import Dim
-from .dtypes import DType
-from .errors import InvalidGraph
-from .expr import Expr
-from .expr_text import print_expr
-from .graph import Graph, Input, Tensor, Value
-from .identity import exact
-from .loops import LoopProgram, Stage
-from .op import Op
+from ..dims import Dim
+from ..dtypes import DType
+from ..errors import InvalidGraph
+from ..expr import Expr
+from .exprs import print_expr
+from ..graph import Graph, Input, Tensor, Value
+from ..identity import exact
+from ..loops import LoopProgram, Stage
+from ..op import Op
 from .scanner import Scanner, quoted
-from .text_parser import WORDS, Parser, elements
-from .types import TensorType
+from .parser import WORDS, Parser, elements
+from ..types import TensorType
 
 INLINE = 16  # elements of the largest tensor that stands in the text
 _RESERVED = {*WORDS, "nan", "inf", "for"}

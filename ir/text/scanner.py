@@ -6,7 +6,7 @@ import json
 import re
 from typing import NoReturn
 
-from .errors import InvalidGraph
+from ..errors import InvalidGraph
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(

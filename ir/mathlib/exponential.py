@@ -12,7 +12,7 @@ Bounds are in units of the last place (ulp) over the whole range, subnormal resu
 from __future__ import annotations
 
 from . import polynomials as c
-from .expr import Expr, bitcast, call, const, maximum, minimum, select
+from ..expr import Expr, bitcast, call, const, maximum, minimum, select
 from .floats import (
     FORMATS,
     LN2,

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from .dtypes import F32, F64, I32, I64, DType
-from .expr import Expr, bitcast, call, const, maximum, minimum
+from ..dtypes import F32, F64, I32, I64, DType
+from ..expr import Expr, bitcast, call, const, maximum, minimum
 
 LN2 = Fraction("0.693147180559945309417232121458176568075500134360255254120680009493393621969694715605863326996418687")
 PI = Fraction("3.141592653589793238462643383279502884197169399375105820974944592307816406286208998628034825342117068")
