@@ -1,0 +1,34 @@
+"""`docs/operators.md`, from the registry: `python -m tgen.operators` prints it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+from .ir import ops  # noqa: F401  (fills the registry)
+from .ir.op import OPS, Op
+
+HIDDEN = ("input", "constant", "loops", "contraction", "tiled_contraction", "pack_a", "pack_b")  # made by graphs and passes, not by users
+HEAD = """# Operators
+
+Written by `python -m tgen.operators` from the registry; a test keeps it so. *Composite* operators are small graphs of others, which fusion makes kernels of.
+ONNX operators of the same name map to these by themselves; others are listed in `tgen/frontends/onnx/mappings/`.
+
+| operator | attributes | meaning | |
+|---|---|---|---|
+"""
+
+
+def table() -> str:
+    """The page: a line for each operator, by name."""
+    return HEAD + "".join(_line(OPS[name]) for name in sorted(OPS) if name not in HIDDEN)
+
+
+def _line(cls: type[Op]) -> str:
+    meaning = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
+    attributes = ", ".join(f"`{f.name}`" for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+    return f"| `{cls.name}` | {attributes} | {meaning} | {'composite' if cls.decompose is not Op.decompose else ''} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())
