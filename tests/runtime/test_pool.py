@@ -238,17 +238,18 @@ def test_concurrent_callers_share_the_workers(pool: Pool) -> None:
 
 
 def test_a_caller_gets_fewer_while_another_has_the_workers(fresh: Pool) -> None:
-    first, second = new_frame(), new_frame()
+    """Tried until the second call falls into the 20 ms of the first: on a busy machine that may take a few tries."""
     fresh.run("count", new_frame(), 2)
-    caller = threading.Thread(target=fresh.run, args=("doze", first, 2))
-    caller.start()
-    while not cells(first)[0]:  # 20 ms: the second call finds the one worker taken
-        fresh.run("count", second, 2)
-        if cells(second, 1)[0] == 1:
-            break
-    caller.join()
-    assert cells(second, 1)[0] == 1
-    assert list(cells(first, 1)[:2]) == [2, 2]
+    for _ in range(100):
+        first, second = new_frame(), new_frame()
+        caller = threading.Thread(target=fresh.run, args=("doze", first, 2))
+        caller.start()
+        while not cells(first)[0] and cells(second, 1)[0] != 1:
+            fresh.run("count", second, 2)
+        caller.join()
+        if cells(second, 1)[0] == 1 and list(cells(first, 1)[:2]) == [2, 2]:
+            return
+    pytest.fail("no call ever found the worker taken")
 
 
 def test_nested_calls(pool: Pool) -> None:
