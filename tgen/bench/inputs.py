@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ir.dims import evaluate_dim
 from ..ir.errors import InvalidInput
+from ..ir.forms import Contract
 from ..ir.graph import Graph, symbols_of
 from ..ir.types import TensorType
 
@@ -42,3 +43,18 @@ def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.ran
         return rng.random(shape) < 0.5
     return rng.standard_normal(shape).astype(type_.dtype.numpy)
 
+
+
+def work_of(graph: Graph, values: Mapping[str, int]) -> tuple[float, float]:
+    """(floating-point operations of the model's products of matrices, bytes of the weights they read) for these sizes."""
+    from ..passes.decompose import decompose
+
+    flops, weights = 0.0, {}
+    for node in decompose(graph).nodes:
+        operands = [v.type for v in node.inputs]
+        if not isinstance(node.op.form(*operands), Contract):
+            continue
+        depth = evaluate_dim(operands[0].shape[-1], values)
+        flops += 2.0 * depth * evaluate_dim(node.types[0].elements, values)
+        weights.update({v: v.constant.nbytes for v in node.inputs if v.constant is not None})
+    return flops, float(sum(weights.values()))

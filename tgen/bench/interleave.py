@@ -13,14 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 
 from ..ir.errors import InvalidInput, TgenError
-from .inputs import random_feeds, sizes
+from ..ir.graph import Graph
+from .inputs import random_feeds, sizes, work_of
 
 ROUNDS, BURST, WARMUP = 15, 0.15, 3
 LOAD_SECONDS = 600.0
@@ -30,6 +31,7 @@ LOAD_SECONDS = 600.0
 class Row:
     """One contestant. Times in milliseconds a run; ratio: its median over tgen's, with the interval of nine rounds in ten.
 
+    gflops: of the model's contractions, per second. roofline: the fraction of this machine's measured ceilings that is.
     error: greatest difference from the first contestant's outputs of the same name and shape, over the greatest magnitude there.
     """
 
@@ -40,6 +42,8 @@ class Row:
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    gflops: float | None = None
+    roofline: float | None = None
     error: float | None = None
     load_seconds: float | None = None
     megabytes: float | None = None
@@ -139,11 +143,27 @@ def compare(
                 tell(f"loading {name}")
                 workers.append(_Worker({**common, "contestant": name}, feeds))
             rows = _measure(workers, Path(folder), rounds, burst, tell)
+            tell("measuring this machine's ceilings")
+            rows = _against_ceilings(rows, graph, values, target, count)
         finally:
             for worker in workers:
                 worker.close()
     facts = {"model": str(model), "shapes": values, "threads": count, "precision": precision, "target": target, "rounds": rounds}
     return Report(tuple(rows), facts)
+
+
+def _against_ceilings(rows: Sequence[Row], graph: Graph, values: Mapping[str, int], target: str, threads: int) -> list[Row]:
+    """Rows with GFLOP/s and the fraction of the roofline; the contestants are stopped meanwhile."""
+    from ..codegen import llvm
+    from ..targets.target import find_target
+    from .calibrate import measure
+
+    flops, weights = work_of(graph, values)
+    ceilings = measure(find_target(target, llvm.host_features(), llvm.host_triple()), threads)
+    floor = ceilings.floor_seconds(flops, weights)
+    return [
+        row if row.median is None else replace(row, gflops=flops / row.median / 1e6, roofline=floor / (row.median / 1e3)) for row in rows
+    ]
 
 
 def _onnx_file(model: Path, folder: Path, names: Sequence[str]) -> str:
@@ -195,5 +215,5 @@ def _row(worker: _Worker, base: np.ndarray, error: float | None) -> Row:
     median = float(np.median(medians))
     return Row(
         worker.name, median * 1e3, float(p10), float(p99), median / float(np.median(base)), float(low), float(high),
-        error, worker.facts["load_seconds"], worker.facts["megabytes"],
+        error=error, load_seconds=worker.facts["load_seconds"], megabytes=worker.facts["megabytes"],
     )  # fmt: skip

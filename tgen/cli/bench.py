@@ -11,7 +11,8 @@ from . import common
 SUMMARY = "measure a model beside other runtimes, in turns"
 EPILOG = """\
 Each contestant has a process of its own, stopped while another is measured: an idle pool of threads that spins would slow its
-neighbours. They take turns in one run, so that a noisy machine is noisy for all. Shown are median and 99th percentile of a run.
+neighbours. They take turns in one run, so that a noisy machine is noisy for all. Shown are the median of a run, percentiles, the
+ratio to tgen with the interval of nine rounds in ten, GFLOP/s and the fraction of this machine's roofline, which is measured too.
 
 examples:
   tgen bench model.onnx
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-TITLES = ("median ms", "p10", "p99", "× tgen", "interval", "difference", "load s", "MB")
+TITLES = ("median ms", "p10", "p99", "× tgen", "interval", "GFLOP/s", "of roofline", "difference", "load s", "MB")
 
 
 def cells(row: Any) -> list[object]:
@@ -58,4 +59,5 @@ def cells(row: Any) -> list[object]:
         return [row.name, row.failed, *[""] * (len(TITLES) - 1)]
     numbers = [f"{v:.4g}" for v in (row.median, row.p10, row.p99, row.ratio)]
     rest = ["" if row.error is None else f"{row.error:.1e}", f"{row.load_seconds:.2f}", f"{row.megabytes:.0f}"]
-    return [row.name, *numbers, f"{row.ratio_low:.2f}–{row.ratio_high:.2f}", *rest]
+    speed = [f"{row.gflops:.0f}", f"{row.roofline:.0%}"]
+    return [row.name, *numbers, f"{row.ratio_low:.2f}–{row.ratio_high:.2f}", *speed, *rest]
