@@ -132,7 +132,9 @@ class GatherND(Op):
 
 
 def _scatter_into(out: np.ndarray, where: tuple[np.ndarray, ...], updates: np.ndarray, reduction: str) -> np.ndarray:
-    """Updates one after another in row-major order."""
+    """Updates one after another in row-major order; none if there is no place for them."""
+    if not out.size:
+        return out
     flat = [np.broadcast_to(w, updates.shape).reshape(-1) for w in where]
     combine = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}.get(reduction)
     for number, value in enumerate(updates.reshape(-1)):
