@@ -261,9 +261,9 @@ def _fold_index(fn: str, operands: tuple[Expr, ...]) -> Expr | None:
         a, b = dims
         return size(a + b if fn == "add" else a - b if fn == "sub" else a * b)
     a, b = operands
-    if fn in ("add", "sub") and dims[1] == 0 or fn == "mul" and (dims[1] == 1 or dims[0] == 0):
+    if (fn in ("add", "sub") and dims[1] == 0) or (fn == "mul" and (dims[1] == 1 or dims[0] == 0)):
         return a
-    if fn == "add" and dims[0] == 0 or fn == "mul" and (dims[0] == 1 or dims[1] == 0):
+    if (fn == "add" and dims[0] == 0) or (fn == "mul" and (dims[0] == 1 or dims[1] == 0)):
         return b
     return None
 

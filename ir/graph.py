@@ -1,6 +1,6 @@
 """`Graph`: nodes are an op and its inputs; types are derived; everything is an immutable value.
 
-    graph ::= inputs, outputs (name → Value)      Value ::= Node, number of its result      Node ::= Op, inputs, origin
+graph ::= inputs, outputs (name → Value)      Value ::= Node, number of its result      Node ::= Op, inputs, origin
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .types import TensorType
 class Tensor:
     """A read-only array that compares and hashes by content (dtype, shape, SHA-256 of the bytes, computed once)."""
 
-    __slots__ = ("array", "_digest")
+    __slots__ = ("_digest", "array")
 
     def __init__(self, array: Any) -> None:
         self.array = np.asarray(array)

@@ -7,13 +7,15 @@ import mmap
 from collections.abc import Mapping
 
 import numpy as np
+
 from tgen.codegen import llvm
 from tgen.codegen.runtime import process_runtime
 from tgen.compiler import compile_graph, machine_of
 from tgen.executable import Executable
 from tgen.ir.graph import Graph
+from tgen.targets.find import find_target
 from tgen.targets.generic import GENERIC
-from tgen.targets.target import Target, find_target
+from tgen.targets.target import Target
 from tgen.targets.x86 import AMX, AVX2, AVX512
 from tgen.targets.x86.emulate import emulated
 
@@ -49,7 +51,9 @@ def build_executable(graph: Graph, target: Target | None = None, precision: str 
     return Executable(compiled.artefact, library, threads, {}, compiled.text)
 
 
-def run_native(graph: Graph, feeds: Mapping[str, np.ndarray], target: Target | None = None, precision: str = "highest") -> dict[str, np.ndarray]:
+def run_native(
+    graph: Graph, feeds: Mapping[str, np.ndarray], target: Target | None = None, precision: str = "highest"
+) -> dict[str, np.ndarray]:
     return build_executable(graph, target, precision).run(feeds)
 
 

@@ -22,7 +22,7 @@ PRECISIONS = ("highest", "high", "medium")
 FORMAT = 1  # of cached artefacts and of what code generation makes: raised whenever either changes
 
 
-def compile(  # noqa: A001 - the word users expect
+def compile(
     model: Any,
     *,
     target: str = "host",
@@ -51,7 +51,7 @@ def compile(  # noqa: A001 - the word users expect
     from .compiler import compile_graph, machine_of
     from .frontends import load
     from .runtime.threads import budget
-    from .targets.target import find_target
+    from .targets.find import find_target
 
     start = time.perf_counter()
     if precision not in PRECISIONS:
@@ -60,7 +60,9 @@ def compile(  # noqa: A001 - the word users expect
     if threads is not None and threads < 1:
         raise InvalidInput(f"threads={threads}: at least 1")
     count = threads or settings.threads or budget()
-    chosen = find_target(settings.target if target == "host" and settings.target else target, llvm.host_features(), llvm.host_triple())
+    chosen = find_target(
+        settings.target if target == "host" and settings.target else target, llvm.host_features(), llvm.host_triple()
+    )
     if not chosen.runs_on(llvm.host_features()):
         missing = sorted(set(chosen.needs) - llvm.host_features())
         raise InvalidInput(f"target {chosen.name} needs {', '.join(missing)}, which this CPU lacks")

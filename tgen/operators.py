@@ -8,7 +8,15 @@ import sys
 from .ir import ops  # noqa: F401  (fills the registry)
 from .ir.op import OPS, Op
 
-HIDDEN = ("input", "constant", "loops", "contraction", "tiled_contraction", "pack_a", "pack_b")  # made by graphs and passes, not by users
+HIDDEN = (
+    "input",
+    "constant",
+    "loops",
+    "contraction",
+    "tiled_contraction",
+    "pack_a",
+    "pack_b",
+)  # made by graphs and passes, not by users
 HEAD = """# Operators
 
 Written by `python -m tgen.operators` from the registry; a test keeps it so. *Composite* operators are small graphs of others, which fusion makes kernels of.

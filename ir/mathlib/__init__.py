@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import exponential, power, trigonometric
 from ..dtypes import F32, F64
 from ..errors import TypeMismatch
 from ..expr import Call, Expr, call, cast, transform
 from ..scalars import SCALARS
+from . import exponential, power, trigonometric
 
 
 def _rsqrt(x: Expr) -> Expr:

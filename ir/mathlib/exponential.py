@@ -11,8 +11,8 @@ Bounds are in units of the last place (ulp) over the whole range, subnormal resu
 
 from __future__ import annotations
 
-from . import polynomials as c
 from ..expr import Expr, bitcast, call, const, maximum, minimum, select
+from . import polynomials as c
 from .floats import (
     FORMATS,
     LN2,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from . import polynomials as c
 from ..dtypes import F32, F64
-from .exponential import INF, NAN, exp
 from ..expr import Const, Expr, bitcast, call, cast, const, maximum, minimum, select
+from . import polynomials as c
+from .exponential import INF, NAN, exp
 from .floats import FORMATS, LN2, clamp, exponential_of_two, fma, horner, magnitude, nearest, split, to_float, two_product, two_sum
 
 LN_THREE_HALVES = Fraction("0.4054651081081643819780131154643491365719904234624941976140143241441007")

@@ -7,9 +7,9 @@ only stays within the function's range.
 
 from __future__ import annotations
 
-from . import polynomials as c
 from ..dtypes import F64, I32
 from ..expr import Expr, call, cast, const, maximum, minimum, select
+from . import polynomials as c
 from .floats import FORMATS, PI, clamp, flip_sign, fma, horner, magnitude, nearest, split, with_sign
 
 

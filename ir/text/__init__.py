@@ -24,14 +24,14 @@ from ..dims import Dim
 from ..dtypes import DType
 from ..errors import InvalidGraph
 from ..expr import Expr
-from .exprs import print_expr
 from ..graph import Graph, Input, Tensor, Value
 from ..identity import exact
 from ..loops import LoopProgram, Stage
 from ..op import Op
-from .scanner import Scanner, quoted
-from .parser import WORDS, Parser, elements
 from ..types import TensorType
+from .exprs import print_expr
+from .parser import WORDS, Parser, elements
+from .scanner import Scanner, quoted
 
 INLINE = 16  # elements of the largest tensor that stands in the text
 _RESERVED = {*WORDS, "nan", "inf", "for"}

@@ -15,12 +15,12 @@ from ..dims import DimLike, parse_dim
 from ..dtypes import DTYPES, DType
 from ..errors import InvalidGraph, TgenError
 from ..expr import Expr
-from .exprs import scan_expr
 from ..graph import Graph, Input, Node, Tensor, Value
 from ..loops import LoopProgram, Stage
 from ..op import OPS, Op
-from .scanner import END, Scanner
 from ..types import TensorType, parse_type
+from .exprs import scan_expr
+from .scanner import END, Scanner
 
 WORDS: dict[str, Any] = {"None": None, "True": True, "False": False, **DTYPES}  # words that are attribute values
 _FLOAT = re.compile(r"-?(\d+\.\d*(e[+-]?\d+)?|\d+e[+-]?\d+|inf|nan)")

@@ -6,7 +6,18 @@ from ...ir import dtypes
 from ..target import Target
 from ..vector import vector_tile
 
-_LANES = {dtypes.F32: 4, dtypes.F64: 2, dtypes.I32: 4, dtypes.U32: 4, dtypes.I64: 2, dtypes.U64: 2, dtypes.I16: 8, dtypes.U16: 8, dtypes.I8: 16, dtypes.U8: 16}
+_LANES = {
+    dtypes.F32: 4,
+    dtypes.F64: 2,
+    dtypes.I32: 4,
+    dtypes.U32: 4,
+    dtypes.I64: 2,
+    dtypes.U64: 2,
+    dtypes.I16: 8,
+    dtypes.U16: 8,
+    dtypes.I8: 16,
+    dtypes.U8: 16,
+}
 
 GENERIC = Target(
     name="generic",

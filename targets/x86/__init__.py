@@ -15,7 +15,10 @@ _AMX = (*_V4, "avx512vnni", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8")
 
 
 def _vector_tiles(instruction: str, needs: str, bits: int, registers: int) -> tuple:  # type: ignore[type-arg]
-    floats = tuple(vector_tile(f"{instruction}{s}.{bits}", d, bits // d.bits, needs, registers) for d, s in ((dtypes.F32, "ps"), (dtypes.F64, "pd")))
+    floats = tuple(
+        vector_tile(f"{instruction}{s}.{bits}", d, bits // d.bits, needs, registers)
+        for d, s in ((dtypes.F32, "ps"), (dtypes.F64, "pd"))
+    )
     integers = (dtypes.I32, dtypes.U32, dtypes.I64, dtypes.U64, dtypes.I16, dtypes.U16, dtypes.I8, dtypes.U8)
     return floats + tuple(vector_tile(f"vpmul.{d}.{bits}", d, bits // d.bits, needs, registers, 2.0) for d in integers)
 

@@ -47,7 +47,13 @@ def emulated(target: Target, host: Target) -> Target:
             tile = EmulatedAmxTile(**fields)
         tiles.append(tile)
     return dataclasses.replace(
-        target, name=f"{target.name} emulated", cpu=host.cpu, features=host.features, needs=host.needs, tiles=tuple(tiles), uses_tiles=False
+        target,
+        name=f"{target.name} emulated",
+        cpu=host.cpu,
+        features=host.features,
+        needs=host.needs,
+        tiles=tuple(tiles),
+        uses_tiles=False,
     )
 
 

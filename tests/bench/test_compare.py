@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from tgen.bench import compare
 from tgen.bench.inputs import sizes, work_of
 from tgen.frontends import load
@@ -21,7 +22,9 @@ def model(tmp_path_factory) -> str:
     weight = numpy_helper.from_array(np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32), "w")
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 16])
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])], "g", [x], [y], [weight])
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])], "g", [x], [y], [weight]
+    )
     path = tmp_path_factory.mktemp("model") / "small.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return str(path)
@@ -52,5 +55,11 @@ def test_unknown_contestant_and_symbol(model) -> None:
 
 
 def test_worker_ends_with_its_asker() -> None:
-    done = subprocess.run([sys.executable, "-m", "tgen.bench.worker"], input='{"job": {}, "feeds": "nowhere.npz"}\n', capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "tgen.bench.worker"],
+        input='{"job": {}, "feeds": "nowhere.npz"}\n',
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert "FileNotFoundError" in json.loads(done.stdout)["error"]

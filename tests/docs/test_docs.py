@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+
 import tgen
 from tgen.ir.builder import Builder
 from tgen.ir.op import OPS

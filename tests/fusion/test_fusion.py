@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from tests.native import run_native
 from tgen.codegen import llvm
 from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
@@ -11,9 +13,7 @@ from tgen.ir.evaluate import evaluate
 from tgen.ir.graph import Graph, Value
 from tgen.ir.ops.fused import Loops, TiledContraction
 from tgen.passes.pipeline import pipeline, run_pipeline
-from tgen.targets.target import find_target
-
-from tests.native import run_native
+from tgen.targets.find import find_target
 
 TARGET = find_target("host", llvm.host_features(), llvm.host_triple())
 
@@ -52,7 +52,9 @@ def heads() -> Graph:
     b = Builder()
     x = b.input("x", "f32", ("batch", "seq", 24))
     y = b.input("y", "f32", ("batch", "seq", 24))
-    split = [b.transpose(b.reshape(v, shape=(*v.type.shape[:2], 3, 8)), perm=perm) for v, perm in ((x, (0, 2, 1, 3)), (y, (0, 2, 3, 1)))]
+    split = [
+        b.transpose(b.reshape(v, shape=(*v.type.shape[:2], 3, 8)), perm=perm) for v, perm in ((x, (0, 2, 1, 3)), (y, (0, 2, 3, 1)))
+    ]
     b.output("z", b.mul(b.matmul(*split), 0.5))
     return b.build()
 
@@ -69,7 +71,9 @@ def test_number_of_kernels(make, steps) -> None:
 def test_values_after_every_pass(make, steps, rng) -> None:
     graph = make()
     sizes = {"batch": 3, "seq": 5, "n": 37}
-    feeds = {n.op.label: rng.standard_normal([sizes.get(str(d), d) for d in n.types[0].shape], dtype=np.float32) for n in graph.inputs}
+    feeds = {
+        n.op.label: rng.standard_normal([sizes.get(str(d), d) for d in n.types[0].shape], dtype=np.float32) for n in graph.inputs
+    }
     want = evaluate(graph, feeds)
 
     def observe(name: str, after: Graph, seconds: float) -> None:

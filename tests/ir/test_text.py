@@ -16,22 +16,22 @@ from tgen.ir.dims import dim_max, floordiv, symbol
 from tgen.ir.errors import InvalidGraph
 from tgen.ir.evaluate import evaluate
 from tgen.ir.expr import Arg, Call, Const, Expr, Kept, Load, call, cast, const, index, select, size
-from tgen.ir.text.exprs import parse_expr, print_expr
 from tgen.ir.graph import Graph, Tensor
 from tgen.ir.identity import op_key, same_graph
 from tgen.ir.loops import LoopProgram, Stage
 from tgen.ir.op import OPS, Op
 from tgen.ir.ops.fused import Packing
-from tgen.ir.text.scanner import Scanner
 from tgen.ir.text import op_text, parse_graph, print_graph, tensors_of
+from tgen.ir.text.exprs import parse_expr, print_expr
 from tgen.ir.text.parser import Parser
+from tgen.ir.text.scanner import Scanner
 from tgen.ir.types import TensorType
 from tgen.passes.decompose import decompose
 from tgen.passes.inline import inline
 from tgen.passes.lower import lower
 from tgen.passes.pipeline import pipeline, run_pipeline
 from tgen.passes.rows import rows
-from tgen.targets.target import all_targets
+from tgen.targets.find import all_targets
 
 from ..graphs import assert_same, feeds, graphs
 

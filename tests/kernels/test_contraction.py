@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from tests.native import Guarded, build_executable, runnable_targets
 from tgen.ir.builder import Builder
 from tgen.ir.graph import Graph
 
-from tests.native import Guarded, build_executable, runnable_targets
-
 TARGETS = runnable_targets()
-SHAPES = [(1, 1, 1), (1, 64, 64), (2, 17, 31), (3, 16, 8), (5, 33, 70), (6, 15, 7), (7, 48, 129), (13, 100, 64), (17, 31, 33), (65, 66, 67), (200, 40, 1030)]
+SHAPES = [
+    (1, 1, 1),
+    (1, 64, 64),
+    (2, 17, 31),
+    (3, 16, 8),
+    (5, 33, 70),
+    (6, 15, 7),
+    (7, 48, 129),
+    (13, 100, 64),
+    (17, 31, 33),
+    (65, 66, 67),
+    (200, 40, 1030),
+]
 
 
 def matmul(m: object, n: int, k: int, weight: np.ndarray) -> Graph:
@@ -41,7 +53,9 @@ def test_dtypes(target, dtype, rng) -> None:
     executable = build_executable(b.build(), target)
     kind = x.type.dtype.numpy
     left, right = (rng.integers(-9, 9, s).astype(kind) for s in ((11, 19), (19, 21)))
-    assert np.array_equal(executable(left, right)[0].astype(float), (left.astype(float) @ right.astype(float)).astype(kind).astype(float))
+    assert np.array_equal(
+        executable(left, right)[0].astype(float), (left.astype(float) @ right.astype(float)).astype(kind).astype(float)
+    )
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tgen.ir.builder import Builder
-from tgen.ir.dtypes import DTYPES
 
 from tests.native import run_native
+from tgen.ir.builder import Builder
+from tgen.ir.dtypes import DTYPES
 
 FORMATS = [d for d in DTYPES.values() if d.is_float and d.bits == 8]
 

@@ -18,7 +18,7 @@ from tgen.passes.decompose import decompose
 from tgen.passes.fold import fold
 from tgen.passes.pipeline import Pass, pipeline, run_pipeline
 from tgen.passes.simplify import simplify
-from tgen.targets.target import all_targets
+from tgen.targets.find import all_targets
 
 from ..graphs import assert_same, feeds, graphs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tgen.ir.dims import evaluate_dim, symbol
 from tgen.plan.memory import Lifetime, aligned, layout, surely_fits
 

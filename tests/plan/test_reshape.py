@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tgen.ir.dims import symbol
 from tgen.plan.reshape import reshaped
 

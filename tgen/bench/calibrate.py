@@ -106,7 +106,9 @@ def measure(target: Target, threads: int) -> Ceilings:
     """The ceilings of `threads` threads on this machine; takes about half a second."""
     machine = machine_of(target)
     runtime = process_runtime(machine, target.spin_hint)
-    library = llvm.load([llvm.compile_object(ir, machine) for ir in (_peak_ir(target), _read_ir(target))], ["peak", "read"], runtime)
+    library = llvm.load(
+        [llvm.compile_object(ir, machine) for ir in (_peak_ir(target), _read_ir(target))], ["peak", "read"], runtime
+    )
     parallel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(runtime["tgen_parallel"])
     data = np.ones(READ_BYTES * threads // 4, np.float32)
     frame = np.zeros(RUNTIME_BYTES + 64 * (threads + 3), np.uint8)

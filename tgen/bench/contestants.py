@@ -124,5 +124,12 @@ def export_folder(folder: str, path: str) -> None:
     encoder = Encoder()
     encoder.model = model
     torch.onnx.export(
-        encoder, inputs, path, input_names=names, output_names=["last_hidden_state"], dynamic_axes=axes, opset_version=17, dynamo=False
+        encoder,
+        inputs,
+        path,
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_axes=axes,
+        opset_version=17,
+        dynamo=False,
     )

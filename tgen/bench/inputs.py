@@ -38,11 +38,12 @@ def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.ran
     if "type" in name:
         return np.zeros(shape, type_.dtype.numpy)
     if type_.dtype.is_integer:
-        return rng.integers(SMALLEST_ID, min(LARGEST_ID, 100 if type_.dtype.bits == 8 else LARGEST_ID), shape).astype(type_.dtype.numpy)
+        return rng.integers(SMALLEST_ID, min(LARGEST_ID, 100 if type_.dtype.bits == 8 else LARGEST_ID), shape).astype(
+            type_.dtype.numpy
+        )
     if type_.dtype.kind == "bool":
         return rng.random(shape) < 0.5
     return rng.standard_normal(shape).astype(type_.dtype.numpy)
-
 
 
 def work_of(graph: Graph, values: Mapping[str, int]) -> tuple[float, float]:

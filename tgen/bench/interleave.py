@@ -65,7 +65,11 @@ class _Worker:
     def __init__(self, job: Mapping[str, Any], feeds: Path) -> None:
         self.name = job["contestant"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tgen.bench.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, "-m", "tgen.bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self.times: list[list[float]] = []
         self.facts = self.ask({"job": dict(job), "feeds": str(feeds)})
@@ -155,14 +159,15 @@ def compare(
 def _against_ceilings(rows: Sequence[Row], graph: Graph, values: Mapping[str, int], target: str, threads: int) -> list[Row]:
     """Rows with GFLOP/s and the fraction of the roofline; the contestants are stopped meanwhile."""
     from ..codegen import llvm
-    from ..targets.target import find_target
+    from ..targets.find import find_target
     from .calibrate import measure
 
     flops, weights = work_of(graph, values)
     ceilings = measure(find_target(target, llvm.host_features(), llvm.host_triple()), threads)
     floor = ceilings.floor_seconds(flops, weights)
     return [
-        row if row.median is None else replace(row, gflops=flops / row.median / 1e6, roofline=floor / (row.median / 1e3)) for row in rows
+        row if row.median is None else replace(row, gflops=flops / row.median / 1e6, roofline=floor / (row.median / 1e3))
+        for row in rows
     ]
 
 
@@ -201,7 +206,11 @@ def _measure(workers: Sequence[_Worker], folder: Path, rounds: int, burst: float
 
 def _difference(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> float | None:
     """Greatest difference over outputs of the same name and shape, over the greatest magnitude."""
-    found = [np.abs(x - theirs[k]).max() / (np.abs(x).max() or 1.0) for k, x in mine.items() if k in theirs and x.shape == theirs[k].shape and x.size]
+    found = [
+        np.abs(x - theirs[k]).max() / (np.abs(x).max() or 1.0)
+        for k, x in mine.items()
+        if k in theirs and x.shape == theirs[k].shape and x.size
+    ]
     return float(max(found)) if found else None
 
 

@@ -1,8 +1,8 @@
 """A contestant's process: `python -m tgen.bench.worker`. Reads one JSON command a line, answers with one JSON line.
 
-    {"job": {...}, "feeds": "inputs.npz"}    → {"ready": true, "load_seconds": s, "megabytes": m} or {"error": text}
-    {"burst": seconds, "warmup": runs}       → {"seconds": [one for each run]}
-    {"save": "outputs.npz"}                  → {"saved": true}
+{"job": {...}, "feeds": "inputs.npz"}    → {"ready": true, "load_seconds": s, "megabytes": m} or {"error": text}
+{"burst": seconds, "warmup": runs}       → {"seconds": [one for each run]}
+{"save": "outputs.npz"}                  → {"saved": true}
 """
 
 from __future__ import annotations

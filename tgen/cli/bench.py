@@ -23,7 +23,9 @@ examples:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.model_argument(parser)
-    parser.add_argument("--vs", type=names, default=[], metavar="NAME,…", help="others to measure: onnxruntime, openvino, openvino-bf16, torch")
+    parser.add_argument(
+        "--vs", type=names, default=[], metavar="NAME,…", help="others to measure: onnxruntime, openvino, openvino-bf16, torch"
+    )
     parser.add_argument("--json", action="store_true", help="print rows of JSON instead of a table")
     common.compile_arguments(parser)
 
@@ -40,7 +42,13 @@ def run(args: argparse.Namespace) -> int:
 
     with common.progress(quiet=args.json) as tell:
         report = bench.compare(
-            args.model, args.vs, shapes=args.shapes, threads=args.threads, precision=args.precision, target=args.target, progress=tell
+            args.model,
+            args.vs,
+            shapes=args.shapes,
+            threads=args.threads,
+            precision=args.precision,
+            target=args.target,
+            progress=tell,
         )
     if args.json:
         print(json.dumps(report.to_json(), indent=1))

@@ -15,7 +15,7 @@ def target_of(args: argparse.Namespace) -> Target:
     """The target of `--target`; one that this CPU cannot run is fine for looking at. Raises UnknownTarget."""
     from tgen import options
     from tgen.codegen import llvm
-    from tgen.targets.target import find_target
+    from tgen.targets.find import find_target
 
     name = (options.current().target if args.target == "host" else None) or args.target
     return find_target(name, llvm.host_features(), llvm.host_triple())

@@ -33,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tgen.codegen import llvm
     from tgen.runtime import threads
-    from tgen.targets.target import all_targets, find_target
+    from tgen.targets.find import all_targets, find_target
 
     features, triple = llvm.host_features(), llvm.host_triple()
     chosen = find_target("host", features, triple)

@@ -17,7 +17,15 @@ VOID, PTR = ll.VoidType(), ll.PointerType()
 class FunctionContext:
     """A function under construction. `b`: builder of the code; `entry`: builder of what must come first (slots, dimensions)."""
 
-    def __init__(self, module: ll.Module, name: str, arguments: Sequence[ll.Type], symbols: Sequence[str], features: str, internal: bool = True) -> None:
+    def __init__(
+        self,
+        module: ll.Module,
+        name: str,
+        arguments: Sequence[ll.Type],
+        symbols: Sequence[str],
+        features: str,
+        internal: bool = True,
+    ) -> None:
         self.module = module
         self.function = ll.Function(module, ll.FunctionType(VOID, arguments), name)
         self.function.linkage = "internal" if internal else ""
@@ -126,4 +134,3 @@ def set_features(function: ll.Function, features: str) -> None:
         # llvmlite knows enum attributes only; string attributes are spelled as it prints them
         set.add(function.attributes, f'"target-features"="{features}"')
     set.add(function.attributes, '"prefer-vector-width"="512"')
-

@@ -1,8 +1,8 @@
 """A `ContractKernel` as a function over units of work, and the micro-kernels (shared by all contractions) that it calls.
 
-    for each unit (batch entry, block of rows, panel of columns):
-      for each block of rows:   micro-kernel: zero; for k {load b, load a, mac}; store to scratch
-                                epilogue: scratch → bodies → results, only where rows and columns exist
+for each unit (batch entry, block of rows, panel of columns):
+  for each block of rows:   micro-kernel: zero; for k {load b, load a, mac}; store to scratch
+                            epilogue: scratch → bodies → results, only where rows and columns exist
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ..kernels.specs import ContractKernel
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
 from .loop_kernel import KERNEL_ARGUMENTS
-from .scalar import Emitter, Lanes, Scope, from_memory, memory_type, widen
+from .scalar import Emitter, Lanes, Scope
+from .values import from_memory, memory_type, widen
 
 UNROLL = 4
 
@@ -184,7 +185,15 @@ def micro_kernel(module: ll.Module, tile: MacTile, rows: int, kernel: ContractKe
 
 class _MicroEmitter:
     def __init__(
-        self, module: ll.Module, name: str, tile: MacTile, rows: int, columns: int, kernel: ContractKernel, unit_k: bool, features: str
+        self,
+        module: ll.Module,
+        name: str,
+        tile: MacTile,
+        rows: int,
+        columns: int,
+        kernel: ContractKernel,
+        unit_k: bool,
+        features: str,
     ) -> None:
         self.tile, self.rows, self.columns, self.kernel, self.unit_k = tile, rows, columns, kernel, unit_k
         parts = kernel.a_parts + kernel.b_parts
@@ -258,7 +267,10 @@ class _MicroEmitter:
                 ys = [self._load_b(j, along_b, n, count + self.rows + n) for n in range(self.columns)]
                 loaded_b = j
             if i != loaded_a:
-                xs = [tile.load_a(c.b, c.at(c.at(self.a[i], row), along_a), self.row_stride, count + m) for m, row in enumerate(row_offsets)]
+                xs = [
+                    tile.load_a(c.b, c.at(c.at(self.a[i], row), along_a), self.row_stride, count + m)
+                    for m, row in enumerate(row_offsets)
+                ]
                 loaded_a = i
             for m, x in enumerate(xs):
                 for n, y in enumerate(ys):

@@ -15,12 +15,15 @@ from ..ir.loops import Stage, identity
 from ..kernels.specs import VECTOR_BLOCK, LoopKernel
 from .context import I8, I32, I64, PTR, FunctionContext
 from .primitives import emit_call
-from .scalar import Emitter, Lanes, Scope, constant, from_memory, memory_type, register_type, to_memory, widen
+from .scalar import Emitter, Lanes, Scope
+from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 
 KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)
 
 
-def emit_loop_kernel(module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str) -> ll.Function:
+def emit_loop_kernel(
+    module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str
+) -> ll.Function:
     """lanes: of float32 in a vector of the target."""
     return _LoopEmitter(module, name, kernel, symbols, lanes, features).emit()
 
@@ -79,7 +82,9 @@ class _LoopEmitter:
             elif stage.kind == "reduce":
                 slot = self.c.slot(widen(register_type(stage.body.dtype), lanes))
                 self.b.store(self._identity(stage, lanes), slot)
-                self._columns(axes, self.kernel.rows, len(self.extents), lambda at, s=stage, p=slot: self._accumulate(s, p, at, lanes))  # type: ignore[misc]
+                self._columns(
+                    axes, self.kernel.rows, len(self.extents), lambda at, s=stage, p=slot: self._accumulate(s, p, at, lanes)
+                )  # type: ignore[misc]
                 self._keep(k, self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes)), lanes)
             else:
                 self._columns(axes, self.kernel.rows, len(self.extents), lambda at, s=stage: self._store(s, at, lanes))  # type: ignore[misc]
@@ -118,7 +123,9 @@ class _LoopEmitter:
             self._accumulate(stage, wide if lanes > 1 else one, at, lanes)
 
         self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at: self._along_last(at, body))
-        total = self._combine(stage, self.b.load(one, typ=type_), self._horizontal(stage, self.b.load(wide, typ=widen(type_, self.lanes))), 1)
+        total = self._combine(
+            stage, self.b.load(one, typ=type_), self._horizontal(stage, self.b.load(wide, typ=widen(type_, self.lanes))), 1
+        )
         self._keep(k, total, 1)
 
     def _along_last(self, axes: dict[int, Any], body: Callable[[dict[int, Any], int], None]) -> None:

@@ -64,7 +64,9 @@ def decode(b: Any, x: Any, dtype: DType) -> Any:
     if form.infinity is not None:
         value = b.select(b.icmp_unsigned("==", magnitude, _like(form.infinity, wide)), _like(_INFINITY, wide), value)
     if form.signed_zero:
-        value = b.select(b.icmp_unsigned(">", magnitude, _like(form.infinity or form.largest, wide)), _like(_QUIET_NAN, wide), value)
+        value = b.select(
+            b.icmp_unsigned(">", magnitude, _like(form.infinity or form.largest, wide)), _like(_QUIET_NAN, wide), value
+        )
     else:
         value = b.select(b.icmp_unsigned("==", wide, _like(form.nan, wide)), _like(_QUIET_NAN, wide), value)
     sign = b.shl(b.and_(wide, _like(0x80, wide)), _like(24, wide))

@@ -13,7 +13,7 @@ from ..ir.expr import Call, Const
 from ..targets.emit import declare
 from .context import I32
 from .narrow import FORMATS, decode, encode
-from .scalar import register_type, widen
+from .values import from_memory, memory_type, register_type, to_memory, widen
 
 Emit = Callable[[Any, DType, list[Any], int], Any]
 
@@ -198,7 +198,10 @@ def _float_to_integer(b: Any, x: Any, to: DType, lanes: int) -> Any:
     high = (1 << to.bits - 1) - 1 if signed else (1 << to.bits) - 1
     limit = float(high + 1)
     above = b.fcmp_ordered(">=", x, number(limit, x))
-    inside = b.and_(b.fcmp_ordered(">", x, number(float(low - 1) if to.bits <= 16 else _before(low), x)), b.fcmp_ordered("<", x, number(limit, x)))
+    inside = b.and_(
+        b.fcmp_ordered(">", x, number(float(low - 1) if to.bits <= 16 else _before(low), x)),
+        b.fcmp_ordered("<", x, number(limit, x)),
+    )
     below = b.fcmp_ordered("<=", x, number(float(low), x))
     safe = b.select(inside, x, number(0.0, x))
     type_ = widen(register_type(to), lanes)
@@ -234,9 +237,5 @@ def round_to(b: Any, x: Any, dtype: DType, lanes: int) -> Any:
 
 
 def _bitcast(b: Any, x: Any, source: DType, to: DType, lanes: int) -> Any:
-    from .scalar import from_memory, memory_type, to_memory
-
     raw = to_memory(b, x, source, lanes)
     return from_memory(b, b.bitcast(raw, widen(memory_type(to), lanes)), to, lanes)
-
-

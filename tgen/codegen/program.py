@@ -74,7 +74,9 @@ def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
             kernels.append(emit_loop_kernel(module, f"kernel.{k}", kernel, plan.symbols, target.lanes, target.feature_string))
         else:
             tile = tiles[kernel.tile]
-            kernels.append(emit_contract_kernel(module, f"kernel.{k}", kernel, tile, plan.symbols, target.lanes, target.feature_string))
+            kernels.append(
+                emit_contract_kernel(module, f"kernel.{k}", kernel, tile, plan.symbols, target.lanes, target.feature_string)
+            )
     body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, body, frame_of(plan), target)
     return str(module) + ("" if target.converts_f16 else HALF_IR)
@@ -139,7 +141,16 @@ class _Program:
             c.b.store(pointer, c.b.gep(array, [I64(k)], source_etype=PTR))
         spec = self.plan.kernels[kernel]
         counter = self._word(c.b, self.frame.first_counter + number)
-        arguments = [self.kernels[kernel], c.dim(spec.units), c.dim(spec.work), counter, self.threads, array, c.symbol_array, self.scratch]
+        arguments = [
+            self.kernels[kernel],
+            c.dim(spec.units),
+            c.dim(spec.work),
+            counter,
+            self.threads,
+            array,
+            c.symbol_array,
+            self.scratch,
+        ]
         c.b.call(self._share(), arguments)
 
     def _base(self, number: int) -> Any:
@@ -192,4 +203,3 @@ class _Typed:
 
     def get_reference(self) -> str:
         return self.pointer.get_reference()  # type: ignore[no-any-return]
-

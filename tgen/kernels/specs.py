@@ -105,7 +105,10 @@ Kernel = LoopKernel | ContractKernel
 
 
 def loop_kernel(
-    program: LoopProgram, inputs: Sequence[DType], input_strides: Sequence[Sequence[DimLike]], output_strides: Sequence[Sequence[DimLike]]
+    program: LoopProgram,
+    inputs: Sequence[DType],
+    input_strides: Sequence[Sequence[DimLike]],
+    output_strides: Sequence[Sequence[DimLike]],
 ) -> LoopKernel:
     """The kernel of a loop program over operands with these strides (in elements)."""
     strides = dict(enumerate(input_strides))

@@ -34,7 +34,12 @@ def epilogue(graph: Graph) -> Graph:
 def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> Value | None:
     """The contraction that computes the map `result` over `inputs`, of which `producer` is one; None if it is not such."""
     body, op = map_body(result), producer.op
-    if body is None or not isinstance(op, (Contraction, TiledContraction)) or len(op.epilogues) != 1 or result.type.shape != producer.type.shape:
+    if (
+        body is None
+        or not isinstance(op, (Contraction, TiledContraction))
+        or len(op.epilogues) != 1
+        or result.type.shape != producer.type.shape
+    ):
         return None
     where = {k for k, v in enumerate(inputs) if v == producer}
     loads = [x for x in walk(body) if isinstance(x, Load) and x.operand in where]
@@ -59,4 +64,4 @@ def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> 
 
 def _same_element(load: Load) -> bool:
     """Reads position i0, i1, … itself (an axis of extent 1 may be written as 0)."""
-    return all(isinstance(i, Index) and i.axis == k or str(i) == "0:i64" for k, i in enumerate(load.index))
+    return all((isinstance(i, Index) and i.axis == k) or str(i) == "0:i64" for k, i in enumerate(load.index))

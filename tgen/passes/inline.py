@@ -148,4 +148,3 @@ def renumber_loads(stage: Stage, number: Mapping[int, int]) -> Stage:
     return Stage(
         stage.kind, transform(stage.body, rule), stage.combine, stage.output, tuple(transform(i, rule) for i in stage.index)
     )
-

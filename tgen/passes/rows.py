@@ -117,7 +117,7 @@ def _pairs(producer: Group, reader: Group) -> dict[int, int] | None:
             source = find(reader.inputs[load.operand])
             if source[0] is producer and not _pair(stored[source[1]], load.index, pairs):
                 return None
-    if not pairs and a.rows or len(set(pairs.values())) != len(pairs):
+    if (not pairs and a.rows) or len(set(pairs.values())) != len(pairs):
         return None
     return pairs if all(a.extents[i] == b.extents[j] for i, j in pairs.items()) else None
 
@@ -166,7 +166,13 @@ def _reaches(producer: Group, reader: Group) -> bool:
 
 
 def _moved(
-    stage: Stage, rename: Mapping[int, int] | None, spread: bool, loads: Mapping[int, int], kept: Mapping[int, int], stages: int, outputs: int
+    stage: Stage,
+    rename: Mapping[int, int] | None,
+    spread: bool,
+    loads: Mapping[int, int],
+    kept: Mapping[int, int],
+    stages: int,
+    outputs: int,
 ) -> Stage:
     """The stage in the merged program: axes renamed, operands renumbered, results of the producer read as kept values.
 

@@ -16,9 +16,9 @@ from ..ir.expr import Arg, cast
 from ..ir.forms import Map
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.ops.fused import Contraction, PackA, PackB, Packing, TiledContraction
-from .lower import map_program
 from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
+from .lower import map_program
 
 TYPICAL = 128  # what a symbolic dimension is taken to be when costs are compared
 LOADS_PER_CYCLE = 2.0
@@ -58,7 +58,9 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
         a, b = (tuple(_converted(x, op.accumulate) for x in parts) for parts in (a, b))
         choice = choose(target, op.accumulate, op.accumulate, m, n, k, len(op.products))
     if choice is None:
-        raise Unsupported(f"{node.origin or 'contraction'}: target {target.name} multiplies no {a[0].type.dtype} into {op.accumulate}")
+        raise Unsupported(
+            f"{node.origin or 'contraction'}: target {target.name} multiplies no {a[0].type.dtype} into {op.accumulate}"
+        )
     tile, (mr, nr) = choice.tile, choice.block
     build = Builder()
     packing = Packing(tile.n, tile.k, tile.k_pack, nr)
@@ -69,7 +71,19 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
         a = tuple(build.apply(PackA(mr * tile.m, tile.k), _rows_flattened(build, x) if flat else x) for x in a)
     b = tuple(build.apply(PackB(packing), x) for x in b)
     new = TiledContraction(
-        op.epilogues, op.products, op.a_parts, op.b_parts, op.accumulate, lead, n, k, tile.name, (mr, nr), depth_block(tile, nr, target.caches), packing, pack_a
+        op.epilogues,
+        op.products,
+        op.a_parts,
+        op.b_parts,
+        op.accumulate,
+        lead,
+        n,
+        k,
+        tile.name,
+        (mr, nr),
+        depth_block(tile, nr, target.caches),
+        packing,
+        pack_a,
     )
     return Value(Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin))
 

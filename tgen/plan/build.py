@@ -66,7 +66,9 @@ class _Builder:
                     first = lifetimes[operand.buffer].first if operand.buffer in lifetimes else number
                     lifetimes[operand.buffer] = Lifetime(buffer.bytes, first, number)
         offsets, arena = layout(lifetimes)
-        buffers = [Buffer(b.kind, b.index, offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)]
+        buffers = [
+            Buffer(b.kind, b.index, offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)
+        ]
         scratch: DimLike = 0
         for kernel in self.kernels:
             scratch = dim_max(scratch, kernel.scratch)
@@ -91,7 +93,7 @@ class _Builder:
 
     def _writes(self, value: Value) -> bool:
         """Whether a kernel of its own writes this value (so that it can be told where)."""
-        return isinstance(value.op, TiledContraction) or isinstance(value.op, Loops) and not is_view(value)
+        return isinstance(value.op, TiledContraction) or (isinstance(value.op, Loops) and not is_view(value))
 
     def _reserve(self, value: Value, place: Place) -> None:
         form = value.op.form(*(v.type for v in value.node.inputs))
@@ -253,4 +255,3 @@ class _Builder:
         body = Load(value.type.dtype, 0, tuple(index(k) for k in range(value.type.rank)))
         program = map_program(body, value.type, [value.type]).program
         self._run_loops(program, [value], [place], origin)
-

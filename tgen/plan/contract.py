@@ -29,7 +29,7 @@ def contract_kernel(
     a, b = types[0], types[op.a_parts]
     a_strides = places[0].strides
     b_place = places[op.a_parts].strides
-    if b.rank == 6 and a.rank < len(op.lead) + 1 or b.rank == 6 and op.a_padded:
+    if (b.rank == 6 and a.rank < len(op.lead) + 1) or (b.rank == 6 and op.a_padded):
         batch, rows, epilogues, stores = _flattened(op.lead, epilogues, stores)
         a_strides = a_strides[-2:]
         b_strides: tuple[DimLike, ...] = b_place[-6:-3]

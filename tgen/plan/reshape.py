@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from ..ir.dims import DimLike
 
 
-def reshaped(
-    shape: Sequence[DimLike], strides: Sequence[DimLike], new_shape: Sequence[DimLike]
-) -> tuple[DimLike, ...] | None:
+def reshaped(shape: Sequence[DimLike], strides: Sequence[DimLike], new_shape: Sequence[DimLike]) -> tuple[DimLike, ...] | None:
     """Strides of `new_shape` over the same memory in the same order, or None when a copy is needed.
 
     Groups of old axes and new axes with equal products are matched from the left; a group of several old axes must be
@@ -53,4 +51,4 @@ def _smaller(left: DimLike, right: DimLike) -> bool:
         return gap < 0
     degree = max((len(m) for m, _ in left.terms), default=0) if not isinstance(left, int) else 0
     other = max((len(m) for m, _ in right.terms), default=0) if not isinstance(right, int) else 0
-    return degree < other or degree == other and all(c < 0 for m, c in gap.terms if len(m) == degree)
+    return degree < other or (degree == other and all(c < 0 for m, c in gap.terms if len(m) == degree))

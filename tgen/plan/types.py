@@ -97,4 +97,3 @@ def describe(kernel: Kernel) -> str:
     extents = ", ".join(f"i{k}<{e}" for k, e in enumerate(kernel.extents))
     stages = "; ".join(f"s{k} = {s}" for k, s in enumerate(kernel.stages))
     return f"loops [{extents}] rows {kernel.rows}, lanes along {kernel.vector}: {stages}"
-
