@@ -28,7 +28,9 @@ class Scalar:
 SCALARS: dict[str, Scalar] = {}
 
 
-def _add(name: str, arity: int, kinds: str, reference: Callable[..., Any], *, primitive: bool = False, result: str = "same") -> None:
+def _add(
+    name: str, arity: int, kinds: str, reference: Callable[..., Any], *, primitive: bool = False, result: str = "same"
+) -> None:
     SCALARS[name] = Scalar(name, arity, kinds, result, reference, primitive)
 
 
@@ -55,7 +57,11 @@ def _erf(x: np.ndarray) -> np.ndarray:
     import math
 
     wide = np.asarray(x, np.float64)
-    return np.vectorize(math.erf, otypes=[np.float64])(wide).astype(np.asarray(x).dtype) if wide.size else wide.astype(np.asarray(x).dtype)
+    return (
+        np.vectorize(math.erf, otypes=[np.float64])(wide).astype(np.asarray(x).dtype)
+        if wide.size
+        else wide.astype(np.asarray(x).dtype)
+    )
 
 
 def _pow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -95,7 +101,26 @@ _add("shl", 2, "i", _shift(np.left_shift), primitive=True)  # logical for uint, 
 _add("shr", 2, "i", _shift(np.right_shift), primitive=True)
 _add("select", 3, "b", np.where, primitive=True)  # select(condition, a, b): dtype of a
 
-for _name in "exp exp2 log log2 log1p expm1 sin cos tan sinh cosh tanh arcsin arccos arctan arcsinh arccosh arctanh".split():
+for _name in [
+    "exp",
+    "exp2",
+    "log",
+    "log2",
+    "log1p",
+    "expm1",
+    "sin",
+    "cos",
+    "tan",
+    "sinh",
+    "cosh",
+    "tanh",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+]:
     _add(_name, 1, "f", getattr(np, _name))
 _add("erf", 1, "f", _erf)
 _add("sigmoid", 1, "f", lambda x: (1 / (1 + np.exp(-x.astype(np.float64)))).astype(x.dtype))

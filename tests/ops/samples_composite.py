@@ -62,7 +62,14 @@ def _norms(rng: np.random.Generator) -> list[Sample]:
     wide = _x(rng, 5, 33)
     s.append(_op("layer_normalization", x, wide, oracle=onnx_oracle("LayerNormalization", axis=1), axis=1))
     s[-1] = Sample(s[-1].op, s[-1].operands, None, TOLERANCE, ABSOLUTE)
-    s.append(_op("rmsnormalization", x, scale, oracle=lambda x, w: (_wide(x) / np.sqrt((_wide(x) ** 2).mean(-1, keepdims=True) + 1e-5) * w).astype(np.float32)))
+    s.append(
+        _op(
+            "rmsnormalization",
+            x,
+            scale,
+            oracle=lambda x, w: (_wide(x) / np.sqrt((_wide(x) ** 2).mean(-1, keepdims=True) + 1e-5) * w).astype(np.float32),
+        )
+    )
     image, channels = _x(rng, 2, 6, 5, 7), (_x(rng, 6), _x(rng, 6))
     s.append(_op("instance_normalization", image, *channels, oracle=onnx_oracle("InstanceNormalization")))
 

@@ -47,9 +47,14 @@ def _views(rng: np.random.Generator) -> list[Sample]:
     s.append(_op("tile", _x(rng, 3, 2), oracle=onnx_oracle("Tile", np.array([0, 2], I64)), repeats=(0, 2)))
     cuts = [((2,), (1,), (8,), (2,)), ((2, 3), (16, 4), (17, 5), (-1, -1)), ((0,), (2,), (0,), (1,)), ((-1,), (1,), (3,), (1,))]
     for axes, starts, sizes, steps in cuts:
+
         def cut(a: np.ndarray, spec: Any = (axes, starts, sizes, steps)) -> np.ndarray:
             for axis, start, size, step in zip(*spec):
-                a = np.moveaxis(np.stack([np.take(a, start + k * step, axis) for k in range(size)], 0), 0, axis % a.ndim) if size else np.delete(a, np.s_[:], axis)
+                a = (
+                    np.moveaxis(np.stack([np.take(a, start + k * step, axis) for k in range(size)], 0), 0, axis % a.ndim)
+                    if size
+                    else np.delete(a, np.s_[:], axis)
+                )
             return a
 
         s.append(_op("slice", x, oracle=cut, axes=axes, starts=starts, sizes=sizes, steps=steps))
@@ -65,6 +70,7 @@ def _joins(rng: np.random.Generator) -> list[Sample]:
     s = [_op("concat", *parts, oracle=lambda *a: np.hstack(a), axis=1), _op("concat", parts[0], oracle=np.copy, axis=-1)]
     s.append(_op("concat", parts[0], parts[0], oracle=lambda a, b: np.vstack([a, b]), axis=0))
     for sizes in ((9,), (1, 8), (0, 4, 5), (3, 3, 3)):
+
         def parts_of(a: np.ndarray, widths: tuple[int, ...] = sizes) -> tuple[np.ndarray, ...]:
             ends = [sum(widths[: k + 1]) for k in range(len(widths))]
             return tuple(a[..., e - w : e] for w, e in zip(widths, ends))
@@ -90,9 +96,7 @@ def _gathers(rng: np.random.Generator) -> list[Sample]:
     seq = _x(rng, 6, 4, 3)
     for time, batch in ((0, 1), (1, 0)):
         data = seq if time == 0 else np.ascontiguousarray(seq.swapaxes(0, 1))
-        s.append(
-            _op("reverse_sequence", data, lengths, oracle=_reversed(time), time_axis=time, batch_axis=batch)
-        )
+        s.append(_op("reverse_sequence", data, lengths, oracle=_reversed(time), time_axis=time, batch_axis=batch))
     return s
 
 
@@ -108,8 +112,22 @@ def _reversed(time: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 def _scatters(rng: np.random.Generator) -> list[Sample]:
     x, s = _x(rng, 6, 5), []
     for reduction in ("none", "add", "mul", "max", "min"):
-        i = rng.permutation(6)[:4].reshape(4, 1).repeat(5, 1).astype(I64) if reduction == "none" else rng.integers(-6, 6, (4, 5)).astype(I64)
-        s.append(_op("scatter_elements", x, i, _x(rng, 4, 5), oracle=onnx_oracle("ScatterElements", axis=0, reduction=reduction), axis=0, reduction=reduction))
+        i = (
+            rng.permutation(6)[:4].reshape(4, 1).repeat(5, 1).astype(I64)
+            if reduction == "none"
+            else rng.integers(-6, 6, (4, 5)).astype(I64)
+        )
+        s.append(
+            _op(
+                "scatter_elements",
+                x,
+                i,
+                _x(rng, 4, 5),
+                oracle=onnx_oracle("ScatterElements", axis=0, reduction=reduction),
+                axis=0,
+                reduction=reduction,
+            )
+        )
         j = rng.permutation(6)[:4].reshape(4, 1).astype(I64) if reduction == "none" else rng.integers(0, 6, (4, 1)).astype(I64)
         s.append(_op("scatter_nd", x, j, _x(rng, 4, 5), oracle=onnx_oracle("ScatterND", reduction=reduction), reduction=reduction))
     return s
@@ -137,6 +155,13 @@ def _generators(rng: np.random.Generator) -> list[Sample]:
     i = np.array([[0, 2], [-1, 3], [5, -9]], I64)
     for axis in (-1, 0, 1):
         s.append(
-            _op("one_hot", i, np.array([0.5, 3], np.float32), oracle=lambda i, v, a=axis: onnx_oracle("OneHot", axis=a)(i, np.array(4, I64), v), depth=4, axis=axis)
+            _op(
+                "one_hot",
+                i,
+                np.array([0.5, 3], np.float32),
+                oracle=lambda i, v, a=axis: onnx_oracle("OneHot", axis=a)(i, np.array(4, I64), v),
+                depth=4,
+                axis=axis,
+            )
         )
     return s

@@ -174,7 +174,9 @@ def _joins(of: Source) -> Iterator[Sample]:
             oracle = _depth_to_space(blocksize, mode)
             yield Sample(OPS["depth_to_space"](blocksize=blocksize, mode=mode), (of.array(shape, "f32"),), oracle)
     for blocksize, shape in ((1, (2, 3, 4, 5)), (2, (2, 3, 4, 6)), (3, (1, 2, 3, 9)), (2, (2, 1, 0, 4))):
-        yield Sample(OPS["space_to_depth"](blocksize=blocksize), (of.array(shape, "f32"),), lambda x, s=blocksize: _space_to_depth(x, s))
+        yield Sample(
+            OPS["space_to_depth"](blocksize=blocksize), (of.array(shape, "f32"),), lambda x, s=blocksize: _space_to_depth(x, s)
+        )
 
 
 def _concat(parts: tuple[np.ndarray, ...], axis: int) -> np.ndarray:

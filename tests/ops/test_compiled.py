@@ -48,9 +48,17 @@ def _compare(sample: Sample, got: np.ndarray, want: np.ndarray) -> None:
     assert got.dtype == want.dtype and got.shape == want.shape, sample
     if dtype_of(got.dtype).is_float:
         relative = max(sample.tolerance or 0, 16 * EPSILON.get(dtype_of(got.dtype).name, 2.0**-3))
-        scale = np.abs(want[np.isfinite(want)].astype(np.float64)).max(initial=0) if sample.op.name == "matmul" or "reduce" in sample.op.name else 0
+        scale = (
+            np.abs(want[np.isfinite(want)].astype(np.float64)).max(initial=0)
+            if sample.op.name == "matmul" or "reduce" in sample.op.name
+            else 0
+        )
         np.testing.assert_allclose(
-            got.astype(np.float64), want.astype(np.float64), rtol=relative, atol=sample.absolute + 1e-6 * scale + 1e-30, err_msg=str(sample)
+            got.astype(np.float64),
+            want.astype(np.float64),
+            rtol=relative,
+            atol=sample.absolute + 1e-6 * scale + 1e-30,
+            err_msg=str(sample),
         )
     else:
         np.testing.assert_array_equal(got, want, err_msg=str(sample))
