@@ -147,20 +147,17 @@ def resolve_slice(dim: DimLike, start: DimLike, end: DimLike, step: int) -> tupl
     certain (a symbol is at least 0), else by max and min.
     """
     low, high = (0, dim) if step > 0 else (-1, dim - 1)
-    first, last = (_clamped(_from_end(p, dim), low, high) for p in (start, end))
-    if isinstance(end, int) and step < 0 and end <= -(1 << 31):
-        last = -1
+    first, last = (_clamped(p, dim, low, high) for p in (start, end))
     span = last - first if step > 0 else first - last
     return first, ceildiv(dim_max(span, 0), abs(step))
 
 
-def _from_end(position: DimLike, dim: DimLike) -> DimLike:
-    return position + dim if isinstance(position, int) and position < 0 else position
-
-
-def _clamped(position: DimLike, low: DimLike, high: DimLike) -> DimLike:
-    if isinstance(position, int) and isinstance(high, Dim) and position >= 1 << 31:
-        return high
+def _clamped(position: DimLike, dim: DimLike, low: DimLike, high: DimLike) -> DimLike:
+    """The position in low … high; integers that no extent reaches (2³¹ and more, either way) stand for the ends."""
+    if isinstance(position, int) and isinstance(dim, Dim) and abs(position) >= 1 << 31:
+        return high if position > 0 else low
+    if isinstance(position, int) and position < 0:
+        position = position + dim
     return dim_max(dim_min(position, high), low)
 
 
