@@ -52,7 +52,7 @@ class ScaledDotProductAttention(Op):
         if mask is not None:
             scores = np.where(mask, scores, -np.inf) if mask.dtype == np.bool_ else scores + mask.astype(np.float64)
         if self.is_causal:
-            scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+            scores = np.where(np.tri(*scores.shape[-2:]) > 0, scores, -np.inf)
         top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
         weights = np.exp(scores - np.where(np.isneginf(top), 0, top))
         total = weights.sum(axis=-1, keepdims=True)
@@ -69,7 +69,7 @@ class ScaledDotProductAttention(Op):
         scores = b.reshape(product if narrow else b.mul(product, factor), shape=(batch, heads, length, k.type.shape[2]))
         weights = narrowed(b, self._softmax(b, self._masked(b, scores, mask), mask is not None), q)
         out = b.matmul(b.reshape(weights, shape=(batch, groups, rows, k.type.shape[2])), v)
-        return b.reshape(out, shape=(batch, heads, length, v.type.shape[3]))  # type: ignore[no-any-return]
+        return b.reshape(out, shape=(batch, heads, length, v.type.shape[3]))
 
     def _masked(self, b: Builder, scores: Value, mask: Value | None) -> Value:
         if mask is not None and mask.type.dtype is BOOL:
@@ -85,8 +85,8 @@ class ScaledDotProductAttention(Op):
     def _softmax(b: Builder, scores: Value, maskable: bool) -> Value:
         """Along the last axis; rows of -inf, which only a mask makes, give 0."""
         if not maskable:
-            return b.softmax(scores, axis=-1)  # type: ignore[no-any-return]
+            return b.softmax(scores, axis=-1)
         top = b.reduce_max(scores, axes=(-1,))
         e = b.exp(b.sub(scores, b.where(b.equal(top, -math.inf), b.constant(0.0, scores.type.dtype), top)))
         total = b.reduce_sum(e, axes=(-1,))
-        return b.div(e, b.where(b.equal(total, 0.0), b.constant(1.0, scores.type.dtype), total))  # type: ignore[no-any-return]
+        return b.div(e, b.where(b.equal(total, 0.0), b.constant(1.0, scores.type.dtype), total))

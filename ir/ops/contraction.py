@@ -112,4 +112,4 @@ class MatMulInteger(Op):
         for k, zero in enumerate(zeros):
             column = build.reshape(zero, shape=self._column(zero.type, k == 0).shape)
             wide[k] = build.sub(wide[k], build.cast(column, to=I32))
-        return build.matmul(*wide)  # type: ignore[no-any-return]
+        return build.matmul(*wide)

@@ -61,7 +61,7 @@ class Einsum(Op):
             later = {*subscripts.output, *(label for t in terms[k + 1 :] for label in t.labels)}
             total = _multiplied(b, _summed(b, total, {*later, *term.labels}), _summed(b, term, {*later, *total.labels}), later)
         total = _ordered(b, _summed(b, total, set(subscripts.output)), subscripts.output)
-        return b.cast(total.value, to=dtype)  # type: ignore[no-any-return]
+        return b.cast(total.value, to=dtype)
 
 
 def _computed_in(dtype: DType, operands: int) -> DType:

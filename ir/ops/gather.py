@@ -92,7 +92,7 @@ class GatherElements(Op):
         return x.with_shape(indices.shape)
 
     def reference(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        grid = list(np.indices(indices.shape, sparse=True))
+        grid: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
         grid[self.axis] = wrap_array(indices, x.shape[self.axis])
         return x[tuple(grid)]
 
@@ -118,7 +118,7 @@ class GatherND(Op):
     def reference(self, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
         batch = self.batch_dims
         depth = indices.shape[-1]
-        grid = list(np.indices(indices.shape[:-1], sparse=True))[:batch]
+        grid: list[np.ndarray] = list(np.indices(indices.shape[:-1], sparse=True))[:batch]
         where = [wrap_array(indices[..., k], x.shape[batch + k]) for k in range(depth)]
         return x[tuple(grid + where)]
 
@@ -176,7 +176,7 @@ class ScatterElements(Op):
         return x
 
     def reference(self, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:
-        grid = list(np.indices(indices.shape, sparse=True))
+        grid: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
         grid[self.axis] = wrap_array(indices, x.shape[self.axis])
         return _scatter_into(x.copy(), tuple(grid), updates, self.reduction)
 
@@ -196,10 +196,9 @@ class ScatterND(Op):
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
         _check_scatter("scatter_nd", self.reduction, x, updates)
         depth = indices.shape[-1] if indices.rank else None
-        fits = isinstance(depth, int) and 0 < depth <= x.rank
-        if not fits or updates.shape != (*indices.shape[:-1], *x.shape[depth:]):
+        if not isinstance(depth, int) or not 0 < depth <= x.rank or updates.shape != (*indices.shape[:-1], *x.shape[depth:]):
             raise TypeMismatch(f"scatter_nd: {indices} and {updates} into {x}")
-        _check_indices("scatter_nd", indices, x, range(int(depth)))  # type: ignore[arg-type]
+        _check_indices("scatter_nd", indices, x, range(depth))
         return x
 
     def reference(self, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ class Reshape(Op):
         return x.with_shape(self.shape)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.reshape(x, self.shape)
+        return np.reshape(x, self.shape)  # type: ignore[arg-type]
 
     def form(self, x: TensorType) -> ReshapeForm:
         return ReshapeForm(self.shape)
@@ -225,7 +225,8 @@ class Split(Op):
         return tuple(x.with_shape((*x.shape[:axis], s, *x.shape[axis + 1 :])) for s in self.sizes)
 
     def reference(self, x: np.ndarray) -> tuple[np.ndarray, ...]:
-        return tuple(np.split(x, np.cumsum(self.sizes)[:-1].astype(int), axis=self.axis))
+        ends = np.cumsum(np.array(self.sizes, np.int64))
+        return tuple(np.split(x, ends[:-1], axis=self.axis))
 
     def decompose(self, b: Builder, x: Value) -> tuple[Value, ...]:
         parts, start = [], 0
