@@ -54,6 +54,7 @@ DIMS = (3, N, 2 * N - 1, dim_max(N, 7), symbol("f32"), symbol("nan"), symbol("in
 SAMPLES: dict[str, tuple[Any, ...]] = {
     "int": (0, -3, 1 << 40),
     "float": (0.0, -0.0, 1e-7, -2.5, float("inf"), float("-inf"), float("nan"), 1e300),
+    "float | None": (None, 0.125),
     "bool": (True, False),
     "str": ("", 'a "quoted" \\ line\n', "µ, (x) {y}"),
     "DType": (dtypes.BF16, BOOL),
