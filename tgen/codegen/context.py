@@ -26,7 +26,7 @@ class FunctionContext:
         features: str,
         internal: bool = True,
     ) -> None:
-        self.module = module
+        self.module, self.features = module, features
         self.function = ll.Function(module, ll.FunctionType(VOID, arguments), name)
         self.function.linkage = "internal" if internal else ""
         set_features(self.function, features)

@@ -13,7 +13,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..ir import mathlib
-from ..kernels.specs import ContractKernel
+from ..kernels.specs import ContractKernel, Product
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
 from .loop_kernel import KERNEL_ARGUMENTS
@@ -100,21 +100,9 @@ class _ContractEmitter:
         steps = self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth
         variants = row_variants(tile, kernel.block[0], kernel.rows)
         unit_k = kernel.a_strides[-1] == 1
-        arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out]
-        done = c.function.append_basic_block("multiplied")
-        for variant in variants:
-            function = micro_kernel(c.module, tile, variant, kernel, unit_k, self.features)
-            if variant == variants[-1]:
-                self.b.call(function, arguments)
-                self.b.branch(done)
-                break
-            yes, no = c.function.append_basic_block("rows"), c.function.append_basic_block("more")
-            self.b.cbranch(self.b.icmp_signed("<=", count, I64(variant * tile.m)), yes, no)
-            self.b.position_at_end(yes)
-            self.b.call(function, arguments)
-            self.b.branch(done)
-            self.b.position_at_end(no)
-        self.b.position_at_end(done)
+        out_stride = I64(kernel.panel * kernel.accumulate.size)
+        arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride]
+        call_micro_kernel(c, tile, kernel.product, variants, unit_k, count, arguments)
 
     def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:
         """Row by row; a whole panel without a loop over its vectors."""
@@ -169,18 +157,41 @@ def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
     return sorted({1, 2, 4, 6, 8, rows} & set(range(1, rows + 1)))
 
 
-def micro_kernel(module: ll.Module, tile: MacTile, rows: int, kernel: ContractKernel, unit_k: bool, features: str) -> ll.Function:
-    """void micro(a…, b…, i64 row_stride, i64 k_stride, i64 b_step, i64 b_tile, i64 last_row, i64 steps, i64 k, ptr out): strides in bytes, made once a module.
+def call_micro_kernel(
+    c: FunctionContext, tile: MacTile, product: Product, variants: Sequence[int], unit_k: bool, count: Any, arguments: Sequence[Any]
+) -> None:
+    """Calls the least of `variants` (see `row_variants`) that does `count` rows; arguments: see `micro_kernel`."""
+    done = c.function.append_basic_block("multiplied")
+    for variant in variants:
+        function = micro_kernel(c.module, tile, variant, product, unit_k, c.features)
+        if variant == variants[-1]:
+            c.b.call(function, arguments)
+            c.b.branch(done)
+            break
+        yes, no = c.function.append_basic_block("rows"), c.function.append_basic_block("more")
+        c.b.cbranch(c.b.icmp_signed("<=", count, I64(variant * tile.m)), yes, no)
+        c.b.position_at_end(yes)
+        c.b.call(function, arguments)
+        c.b.branch(done)
+        c.b.position_at_end(no)
+    c.b.position_at_end(done)
 
-    out = (k == 0 ? 0 : out) + Σ. Rows past last_row read it again; their results are not used.
+
+def micro_kernel(module: ll.Module, tile: MacTile, rows: int, product: Product, unit_k: bool, features: str) -> ll.Function:
+    """One block: `rows` by product.block[1] tiles over any number of k steps. Made once a module.
+
+        void micro(a…, b…, i64 row_stride, i64 k_stride, i64 b_step, i64 b_tile, i64 last_row, i64 steps, i64 k, ptr out, i64 out_stride)
+
+    out = (k == 0 ? 0 : out) + Σ; all strides in bytes. A pointer for each part of A (at the block's first row and k) and of B (at the
+    panel's first step). Rows past last_row read it again; whole tiles of them are written all the same, to be ignored.
     """
-    columns = kernel.block[1]
-    products = "".join(f"{i}{j}" for i, j in kernel.products)
+    columns = product.block[1]
+    products = "".join(f"{i}{j}" for i, j in product.products)
     name = f"micro.{tile.name}.{rows}x{columns}.{products}{'' if unit_k else '.strided'}"
     found = module.globals.get(name)
     if found is not None:
         return found
-    return _MicroEmitter(module, name, tile, rows, columns, kernel, unit_k, features).emit()
+    return _MicroEmitter(module, name, tile, rows, columns, product, unit_k, features).emit()
 
 
 class _MicroEmitter:
@@ -191,18 +202,19 @@ class _MicroEmitter:
         tile: MacTile,
         rows: int,
         columns: int,
-        kernel: ContractKernel,
+        product: Product,
         unit_k: bool,
         features: str,
     ) -> None:
-        self.tile, self.rows, self.columns, self.kernel, self.unit_k = tile, rows, columns, kernel, unit_k
-        parts = kernel.a_parts + kernel.b_parts
-        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 7 + [PTR], (), features)
+        self.tile, self.rows, self.columns, self.product, self.unit_k = tile, rows, columns, product, unit_k
+        parts = product.a_parts + product.b_parts
+        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 7 + [PTR, I64], (), features)
         self.c.function.attributes.add("noinline")
         arguments = self.c.function.args
-        self.a, self.bs = arguments[: kernel.a_parts], arguments[kernel.a_parts : parts]
-        self.row_stride, self.k_stride, self.b_step, self.b_tile, self.last_row, self.steps, self.k, self.out = arguments[parts:]
-        size = kernel.inputs[0].size
+        self.a, self.bs = arguments[: product.a_parts], arguments[product.a_parts : parts]
+        self.row_stride, self.k_stride, self.b_step, self.b_tile, self.last_row, self.steps, self.k = arguments[parts:-2]
+        self.out, self.out_stride = arguments[-2:]
+        size = product.operand.size
         self.a_step = I64(tile.k * size)
 
     def emit(self) -> ll.Function:
@@ -229,7 +241,7 @@ class _MicroEmitter:
                 values = [tile.zero(c.b, k) for k in range(self.rows * self.columns)]
                 self._keep(slots, values)
             with accumulate:
-                values = [tile.load_c(c.b, where, I64(self.row_bytes), k) for k, where in enumerate(self._places())]
+                values = [tile.load_c(c.b, where, self.out_stride, k) for k, where in enumerate(self._places())]
                 self._keep(slots, values)
 
     def _keep(self, slots: list[Any] | None, values: Sequence[Any]) -> None:
@@ -262,7 +274,7 @@ class _MicroEmitter:
         xs: list[Any] = []
         ys: list[Any] = []
         count = self.rows * self.columns
-        for i, j in self.kernel.products:
+        for i, j in self.product.products:
             if j != loaded_b:
                 ys = [self._load_b(j, along_b, n, count + self.rows + n) for n in range(self.columns)]
                 loaded_b = j
@@ -283,16 +295,12 @@ class _MicroEmitter:
         return self.tile.load_b(b, self.c.at(where, b.mul(self.b_tile, I64(n))) if n else where, slot)
 
     def _store(self, slots: list[Any] | None) -> None:
-        """Accumulators to `out`, rows of columns·n elements."""
+        """Accumulators to `out`."""
         for value, where in zip(self._values(slots), self._places()):
-            self.tile.store(self.c.b, value, where, I64(self.row_bytes))
-
-    @property
-    def row_bytes(self) -> int:
-        return self.columns * self.tile.n * self.kernel.accumulate.size
+            self.tile.store(self.c.b, value, where, self.out_stride)
 
     def _places(self) -> list[Any]:
         """Where each accumulator's first row lies in `out`."""
-        step = self.tile.n * self.kernel.accumulate.size
-        spots = ((m, n) for m in range(self.rows) for n in range(self.columns))
-        return [self.c.at(self.out, I64(m * self.tile.m * self.row_bytes + n * step)) for m, n in spots]
+        b, step = self.c.b, self.tile.n * self.product.accumulate.size
+        rows = [self.c.at(self.out, b.mul(self.out_stride, I64(m * self.tile.m))) for m in range(self.rows)]
+        return [self.c.at(row, I64(n * step)) for row in rows for n in range(self.columns)]

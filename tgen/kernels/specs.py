@@ -58,6 +58,19 @@ class LoopKernel:
 
 
 @dataclass(frozen=True)
+class Product:
+    """What a micro-kernel multiplies: blocks of `block` tiles, the sum of products (i, j) of parts of A and B, both of dtype `operand`."""
+
+    tile: str
+    block: tuple[int, int]
+    products: tuple[tuple[int, int], ...]
+    a_parts: int
+    b_parts: int
+    operand: DType
+    accumulate: DType
+
+
+@dataclass(frozen=True)
 class ContractKernel:
     """out_e[batch..., m, n] = epilogue_e(Σ products Σ_k a_i·b_j), by tiles. Axes of expressions: batch..., m, n.
 
@@ -86,6 +99,10 @@ class ContractKernel:
     accumulate: DType
 
     ROW_BLOCK = 192
+
+    @property
+    def product(self) -> Product:
+        return Product(self.tile, self.block, self.products, self.a_parts, self.b_parts, self.inputs[0], self.accumulate)
 
     @property
     def units(self) -> DimLike:
