@@ -5,11 +5,14 @@ The bodies are `Expr`s over the axes of the *result*: `Index(j)` is the position
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Union
 
 from .dims import DimLike
-from .expr import Expr
+from .dtypes import I64
+from .expr import Expr, const
+from .types import TensorType
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,9 @@ class Scatter:
 
 
 Form = Union[Map, Reduce, Contract, Reshape, Join, Scatter]
+
+
+def broadcast_index(source: TensorType, rank: int, axes: Sequence[Expr]) -> tuple[Expr, ...]:
+    """Where an operand is read for result position `axes`: aligned at the right, axes of extent 1 stay at 0."""
+    shift = rank - source.rank
+    return tuple(const(0, I64) if d == 1 else axes[shift + k] for k, d in enumerate(source.shape))

@@ -1,4 +1,4 @@
-"""Attention as a composite: two products and a softmax between them."""
+"""Attention as models say it; `attend` is the loop it becomes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 
 from ..builder import Builder
 from ..dims import DimLike
-from ..dtypes import BF16, BOOL, F16
+from ..dtypes import BOOL
 from ..errors import TypeMismatch
+from ..expr import Expr, Kept, Load, call, cast, index, select, size
+from ..forms import broadcast_index
 from ..graph import Value
 from ..op import Op, op
 from ..types import TensorType, broadcast
-from .composite import narrowed, widened
+from .attend import Attend, accumulator
 
 
 @op
@@ -59,34 +61,24 @@ class ScaledDotProductAttention(Op):
         return np.einsum("bhst,bhte->bhse", weights / np.where(total == 0, 1, total), value).astype(q.dtype)
 
     def decompose(self, b: Builder, q: Value, k: Value, v: Value, mask: Value | None = None) -> Value:
-        """Products in the dtype of the operands, the softmax in float32 at least. Shared heads are more rows of one product."""
+        """One `attend`; heads of q that share a head of k and v are more rows of it."""
         (batch, heads, length, depth), groups = q.type.shape, k.type.shape[1]
-        factor, narrow = self._factor(depth), q.type.dtype in (F16, BF16)
+        wide = accumulator(q.type.dtype)
+        body = self._masked(Kept(wide, 0) * self._factor(depth), q.type, k.type, mask)
         rows = length if heads == groups else length * (heads // groups)
-        scaled = narrowed(b, b.mul(widened(b, q), factor), q) if narrow else q  # before the product, which could overflow float16
-        flat = b.reshape(scaled, shape=(batch, groups, rows, depth))
-        product = widened(b, b.matmul(flat, b.transpose(k, perm=(0, 1, 3, 2))))
-        scores = b.reshape(product if narrow else b.mul(product, factor), shape=(batch, heads, length, k.type.shape[2]))
-        weights = narrowed(b, self._softmax(b, self._masked(b, scores, mask), mask is not None), q)
-        out = b.matmul(b.reshape(weights, shape=(batch, groups, rows, k.type.shape[2])), v)
-        return b.reshape(out, shape=(batch, heads, length, v.type.shape[3]))
+        flat = b.reshape(q, shape=(batch, groups, rows, depth))
+        undefined = "nan" if mask is None else "empty"
+        attend = Attend(body, (cast(Kept(wide, 0), q.type.dtype),), undefined=undefined, accumulate=wide)
+        operands = (flat, b.transpose(k, perm=(0, 1, 3, 2)), v, *(() if mask is None else (mask,)))
+        return b.reshape(b.apply(attend, *operands), shape=(batch, heads, length, v.type.shape[3]))
 
-    def _masked(self, b: Builder, scores: Value, mask: Value | None) -> Value:
-        if mask is not None and mask.type.dtype is BOOL:
-            scores = b.where(mask, scores, -math.inf)
-        elif mask is not None:
-            scores = b.add(scores, widened(b, mask))
-        if self.is_causal:
-            seen = b.less_or_equal(b.axis_index(scores, axis=-1), b.axis_index(scores, axis=-2))
-            scores = b.where(seen, scores, -math.inf)
-        return scores
-
-    @staticmethod
-    def _softmax(b: Builder, scores: Value, maskable: bool) -> Value:
-        """Along the last axis; rows of -inf, which only a mask makes, give 0."""
-        if not maskable:
-            return b.softmax(scores, axis=-1)
-        top = b.reduce_max(scores, axes=(-1,))
-        e = b.exp(b.sub(scores, b.where(b.equal(top, -math.inf), b.constant(0.0, scores.type.dtype), top)))
-        total = b.reduce_sum(e, axes=(-1,))
-        return b.div(e, b.where(b.equal(total, 0.0), b.constant(1.0, scores.type.dtype), total))
+    def _masked(self, scores: Expr, q: TensorType, k: TensorType, mask: Value | None) -> Expr:
+        """scores over the axes (batch, group, row, column) of `attend`."""
+        (_, heads, length, _), groups = q.shape, k.shape[1]
+        head, row, column = index(1), index(2), index(3)
+        if heads != groups:
+            head, row = head * (heads // groups) + call("div", row, size(length)), call("rem", row, size(length))
+        if mask is not None:
+            seen = Load(mask.type.dtype, 3, broadcast_index(mask.type, 4, (index(0), head, row, column)))
+            scores = select(seen, scores, -math.inf) if mask.type.dtype is BOOL else scores + cast(seen, scores.dtype)
+        return select(column <= row, scores, -math.inf) if self.is_causal else scores

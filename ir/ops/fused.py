@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +31,24 @@ class Loops(Op):
         return interpret(self.program, arrays)
 
 
+class ProductOp(Op):
+    """Base of ops that hand an accumulator to epilogues, one for each result.
+
+    fixed: how many operands come before those that epilogues load.
+    """
+
+    epilogues: tuple[Expr, ...]
+
+    @property
+    def fixed(self) -> int:
+        raise NotImplementedError(f"{self.name}.fixed")
+
+    def with_epilogues(self, epilogues: tuple[Expr, ...]) -> ProductOp:
+        return dataclasses.replace(self, epilogues=epilogues)  # type: ignore[type-var]
+
+
 @op
-class Contraction(Op):
+class Contraction(ProductOp):
     """out_e[batch..., m, n] = epilogue_e(acc), acc = Σ over products (i, j) of Σ_k a_i[batch..., m, k]·b_j[batch..., k, n].
 
     Operands: a_0 … a_{a_parts-1}, b_0 … b_{b_parts-1}, then what the epilogues load. A float32-grade product of bf16 parts
@@ -44,6 +61,10 @@ class Contraction(Op):
     a_parts: int = 1
     b_parts: int = 1
     accumulate: DType = F32
+
+    @property
+    def fixed(self) -> int:
+        return self.a_parts + self.b_parts
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         a, b = operands[0], operands[self.a_parts]
@@ -157,7 +178,7 @@ def guarded(x: TensorType, at: tuple[Expr, ...], padded: dict[int, int]) -> Expr
 
 
 @op
-class TiledContraction(Op):
+class TiledContraction(ProductOp):
     """`Contraction` with operands laid out for a tile.
 
     Operands: a parts [batch..., M, K] (padded by PackA when `a_padded`), packed b parts, epilogue operands. lead: the result's axes
@@ -179,6 +200,10 @@ class TiledContraction(Op):
     packing: Packing
     a_padded: bool
 
+    @property
+    def fixed(self) -> int:
+        return self.a_parts + self.b_parts
+
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return tuple(TensorType(e.dtype, (*self.lead, self.columns)) for e in self.epilogues)
 
@@ -188,12 +213,14 @@ class TiledContraction(Op):
         m = int(np.prod(lead)) if flat else lead[-1]
         a = [x[..., :m, :k] for x in arrays[: self.a_parts]]
         a = [x.reshape(*lead, k) if flat else x for x in a]
-        b = [self._unpack(x)[..., :k, :n] for x in arrays[self.a_parts : self.a_parts + self.b_parts]]
+        b = [unpacked(x)[..., :k, :n] for x in arrays[self.a_parts : self.a_parts + self.b_parts]]
         plain = Contraction(self.epilogues, self.products, self.a_parts, self.b_parts, self.accumulate)
         return plain.reference(*a, *b, *arrays[self.a_parts + self.b_parts :])
 
-    def _unpack(self, b: np.ndarray) -> np.ndarray:
-        lead = b.ndim - 6
-        back = b.transpose(*range(lead), *(lead + j for j in (1, 3, 5, 0, 2, 4)))
-        steps, inner, pack, panels, nr, n = back.shape[lead:]
-        return back.reshape(*b.shape[:lead], steps * inner * pack, panels * nr * n)
+
+def unpacked(b: np.ndarray) -> np.ndarray:
+    """What PackB packed, with its padding: [..., k, n]."""
+    lead = b.ndim - 6
+    back = b.transpose(*range(lead), *(lead + j for j in (1, 3, 5, 0, 2, 4)))
+    steps, inner, pack, panels, nr, n = back.shape[lead:]
+    return back.reshape(*b.shape[:lead], steps * inner * pack, panels * nr * n)

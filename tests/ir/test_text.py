@@ -20,6 +20,7 @@ from tgen.ir.graph import Graph, Tensor
 from tgen.ir.identity import op_key, same_graph
 from tgen.ir.loops import LoopProgram, Stage
 from tgen.ir.op import OPS, Op
+from tgen.ir.ops.attend import Attend, Tiling
 from tgen.ir.ops.fused import Packing
 from tgen.ir.text import op_text, parse_graph, print_graph, tensors_of
 from tgen.ir.text.exprs import parse_expr, print_expr
@@ -69,6 +70,9 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "TensorType": (TensorType(F32, ()), TensorType(dtypes.U4, (N, 3))),
     "LoopProgram": (PROGRAM, dataclasses.replace(PROGRAM, rows=0), dataclasses.replace(PROGRAM, rows=2)),
     "Packing": (Packing(16, 1, 1, 4),),
+    "Expr": (Kept(F32, 0), select(X < 0, X * float("nan"), X)),
+    "Attend": (Attend(Kept(F32, 0) + X, products=((0, 1), (0, 0)), parts=2, undefined="zero"),),
+    "Tiling": (Tiling("fma", (6, 2), 128, Packing(16, 1, 1, 4)),),
 }
 
 

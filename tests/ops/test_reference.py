@@ -12,7 +12,7 @@ from .samples import Sample, check, samples
 pytestmark = pytest.mark.peer("onnx", "onnxruntime")
 
 # sources, and what passes make of other ops (tests/fusion, tests/kernels)
-NOT_SAMPLED = {"input", "constant", "loops", "contraction", "tiled_contraction", "pack_a", "pack_b"}
+NOT_SAMPLED = {"input", "constant", "loops", "contraction", "tiled_contraction", "pack_a", "pack_b", "attend", "tiled_attend"}
 
 
 def run(sample: Sample) -> tuple[np.ndarray, ...]:

@@ -13,7 +13,8 @@ from ..ir.dtypes import BOOL, F32, DType
 from ..ir.expr import Call, Kept
 from ..ir.loops import Stage, identity
 from ..kernels.specs import VECTOR_BLOCK, LoopKernel
-from .context import I8, I32, I64, PTR, FunctionContext
+from .context import I8, I64, PTR, FunctionContext
+from .lanes import horizontal
 from .primitives import emit_call
 from .scalar import Emitter, Lanes, Scope
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
@@ -123,9 +124,8 @@ class _LoopEmitter:
             self._accumulate(stage, wide if lanes > 1 else one, at, lanes)
 
         self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at: self._along_last(at, body))
-        total = self._combine(
-            stage, self.b.load(one, typ=type_), self._horizontal(stage, self.b.load(wide, typ=widen(type_, self.lanes))), 1
-        )
+        lanes = horizontal(self.b, self.b.load(wide, typ=widen(type_, self.lanes)), lambda x, y: self._combine(stage, x, y))
+        total = self._combine(stage, self.b.load(one, typ=type_), lanes)
         self._keep(k, total, 1)
 
     def _along_last(self, axes: dict[int, Any], body: Callable[[dict[int, Any], int], None]) -> None:
@@ -194,26 +194,14 @@ class _LoopEmitter:
         emitter = self._emitter(axes, lanes)
         value = emitter.vector(stage.body, lanes)
         before = self.b.load(slot, typ=value.type)
-        self.b.store(self._combine(stage, before, value, lanes), slot)
+        self.b.store(self._combine(stage, before, value), slot)
 
-    def _combine(self, stage: Stage, x: Any, y: Any, lanes: int) -> Any:
+    def _combine(self, stage: Stage, x: Any, y: Any) -> Any:
+        lanes = x.type.count if isinstance(x.type, ll.VectorType) else 1
         narrow = stage.body.dtype.is_float and stage.body.dtype.bits < 32
         dtype: DType = F32 if narrow else stage.body.dtype
         call = Call(dtype if dtype is not BOOL else BOOL, stage.combine or "add", (Kept(dtype, 0), Kept(dtype, 1)))
         return emit_call(self.b, call, [x, y], lanes)
-
-    def _horizontal(self, stage: Stage, vector: Any) -> Any:
-        """Halves are combined until one lane is left."""
-        lanes = self.lanes
-        while lanes > 1:
-            lanes //= 2
-            half = [ll.Constant(ll.VectorType(I32, lanes), list(range(s, s + lanes))) for s in (0, lanes)]
-            undefined = ll.Constant(vector.type, ll.Undefined)
-            low, high = (self.b.shuffle_vector(vector, undefined, mask) for mask in half)
-            if lanes == 1:
-                low, high = (self.b.extract_element(v, I32(0)) for v in (low, high))
-            vector = self._combine(stage, low, high, lanes)
-        return vector
 
     # -- kept columns ------------------------------------------------------------------------------------------------------
 

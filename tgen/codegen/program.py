@@ -13,10 +13,11 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ..kernels.specs import ContractKernel, LoopKernel
+from ..kernels.specs import ContractKernel, Kernel, LoopKernel, tiles_of
 from ..plan.types import Plan
 from ..targets.emit import declare
 from ..targets.target import Target
+from .attend_kernel import emit_attend_kernel
 from .context import I64, PTR, VOID, FunctionContext
 from .contract_kernel import emit_contract_kernel
 from .half import HALF_IR
@@ -67,19 +68,21 @@ def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
     """LLVM IR of the whole model. profile: thread 0 notes the cycle counter between steps."""
     module = ll.Module("tgen")
     module.triple = target.triple
-    tiles = {t.name: t for t in target.tiles}
-    kernels = []
-    for k, kernel in enumerate(plan.kernels):
-        if isinstance(kernel, LoopKernel):
-            kernels.append(emit_loop_kernel(module, f"kernel.{k}", kernel, plan.symbols, target.lanes, target.feature_string))
-        else:
-            tile = tiles[kernel.tile]
-            kernels.append(
-                emit_contract_kernel(module, f"kernel.{k}", kernel, tile, plan.symbols, target.lanes, target.feature_string)
-            )
+    kernels = [_kernel(module, f"kernel.{k}", kernel, plan.symbols, target) for k, kernel in enumerate(plan.kernels)]
     body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, body, frame_of(plan), target)
     return str(module) + ("" if target.converts_f16 else HALF_IR)
+
+
+def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str], target: Target) -> ll.Function:
+    by_name = {t.name: t for t in target.tiles}
+    tiles = [by_name[t] for t in tiles_of(kernel)]
+    common = (symbols, target.lanes, target.feature_string)
+    if isinstance(kernel, LoopKernel):
+        return emit_loop_kernel(module, name, kernel, *common)
+    if isinstance(kernel, ContractKernel):
+        return emit_contract_kernel(module, name, kernel, tiles[0], *common)
+    return emit_attend_kernel(module, name, kernel, (tiles[0], tiles[1]), *common)
 
 
 def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -> None:
@@ -113,7 +116,7 @@ class _Program:
 
     def emit(self) -> ll.Function:
         tiles = {t.name: t for t in self.target.tiles}
-        used = {k.tile: tiles[k.tile] for k in self.plan.kernels if isinstance(k, ContractKernel)}
+        used = {name: tiles[name] for k in self.plan.kernels for name in tiles_of(k)}
         for tile in used.values():
             tile.enter(self.c.b)
         self._note(0)

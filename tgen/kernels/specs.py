@@ -118,7 +118,75 @@ class ContractKernel:
         return (self.ROW_BLOCK + ROW_SLACK) * self.panel * self.accumulate.size
 
 
-Kernel = LoopKernel | ContractKernel
+@dataclass(frozen=True)
+class AttendKernel:
+    """out_e[batch..., m, e] = epilogue_e(Σ_n softmax_n(scores(q·k))·v), `row_block` rows by `column_block` columns of scores at a time.
+
+    rows, columns, depth, width: m, n, d, e. q_strides: (batch..., m, d) in elements; k_strides, v_strides: (batch..., panel, k step, tile).
+    weights: what the second product takes, over Kept(0). A unit of work is row_block rows of one batch entry.
+    """
+
+    batch: tuple[DimLike, ...]
+    rows: DimLike
+    columns: DimLike
+    depth: DimLike
+    width: DimLike
+    row_block: int
+    column_block: int
+    qk: Product
+    pv: Product
+    depth_block: int
+    q_strides: tuple[DimLike, ...]
+    k_strides: tuple[DimLike, ...]
+    v_strides: tuple[DimLike, ...]
+    scores: Expr
+    weights: tuple[Expr, ...]
+    undefined: str
+    epilogues: tuple[Expr, ...]
+    stores: tuple[Expr, ...]
+    inputs: tuple[DType, ...]
+    outputs: tuple[DType, ...]
+    panels: tuple[int, int]
+
+    @property
+    def units(self) -> DimLike:
+        return product(self.batch) * ceildiv(self.rows, self.row_block)
+
+    @property
+    def work(self) -> DimLike:
+        scores = product(self.batch) * self.rows * self.columns
+        return scores * (self.depth * len(self.qk.products) + self.width * len(self.pv.products))
+
+    @property
+    def areas(self) -> tuple[DimLike, ...]:
+        """Bytes of a thread's scratch, in order: scores, parts of weights (0: the scores' place serves), results, greatest, sum a row."""
+        rows, size = self.row_block + ROW_SLACK, self.qk.accumulate.size
+        scores = rows * self.column_block * size
+        in_place = self.pv.operand is self.pv.accumulate
+        weights = 0 if in_place else len(self.weights) * rows * self.column_block * self.pv.operand.size
+        return scores, weights, rows * self.result_columns * size, _aligned(rows * size), _aligned(rows * size)
+
+    @property
+    def result_columns(self) -> DimLike:
+        return ceildiv(self.width, self.panels[1]) * self.panels[1]
+
+    @property
+    def scratch(self) -> DimLike:
+        return sum(self.areas, 0)
+
+
+Kernel = LoopKernel | ContractKernel | AttendKernel
+
+
+def _aligned(size: int) -> int:
+    return -(-size // 64) * 64
+
+
+def tiles_of(kernel: Kernel) -> tuple[str, ...]:
+    """Names of the instructions that a kernel multiplies by."""
+    if isinstance(kernel, AttendKernel):
+        return (kernel.qk.tile, kernel.pv.tile)
+    return (kernel.tile,) if isinstance(kernel, ContractKernel) else ()
 
 
 def loop_kernel(

@@ -1,4 +1,4 @@
-"""epilogue: a map over a contraction's result joins the contraction.
+"""epilogue: a map over the result of a contraction (or an attention) joins it.
 
     map_b(contraction(a, b), c…)   →   contraction(a, b, c…) with the map's body applied to the accumulator
 Every map that reads the result element by element joins; if all readers do, the plain result is not stored at all.
@@ -6,11 +6,9 @@ Every map that reads the result element by element joins; if all readers do, the
 
 from __future__ import annotations
 
-import dataclasses
-
 from ..ir.expr import Expr, Index, Load, transform, walk
 from ..ir.graph import Graph, Node, Value, map_graph
-from ..ir.ops.fused import Contraction, TiledContraction
+from ..ir.ops.fused import ProductOp
 from .inline import LARGEST_BODY, MOST_OPERANDS, map_body
 
 
@@ -34,12 +32,7 @@ def epilogue(graph: Graph) -> Graph:
 def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> Value | None:
     """The contraction that computes the map `result` over `inputs`, of which `producer` is one; None if it is not such."""
     body, op = map_body(result), producer.op
-    if (
-        body is None
-        or not isinstance(op, (Contraction, TiledContraction))
-        or len(op.epilogues) != 1
-        or result.type.shape != producer.type.shape
-    ):
+    if body is None or not isinstance(op, ProductOp) or len(op.epilogues) != 1 or result.type.shape != producer.type.shape:
         return None
     where = {k for k, v in enumerate(inputs) if v == producer}
     loads = [x for x in walk(body) if isinstance(x, Load) and x.operand in where]
@@ -48,8 +41,7 @@ def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> 
     operands = (*producer.node.inputs, *(v for v in dict.fromkeys(inputs) if v != producer))
     if len(operands) > MOST_OPERANDS:
         return None
-    parts = op.a_parts + op.b_parts
-    number = {v: k for k, v in reversed(list(enumerate(operands))) if k >= parts}
+    number = {v: k for k, v in reversed(list(enumerate(operands))) if k >= op.fixed}
 
     def rule(x: Expr) -> Expr | None:
         if not isinstance(x, Load):
@@ -59,7 +51,7 @@ def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> 
     fused = transform(body, rule)
     if sum(1 for _ in walk(fused)) > LARGEST_BODY:
         return None
-    return Value(Node(dataclasses.replace(op, epilogues=(fused,)), operands, result.node.origin or producer.node.origin))
+    return Value(Node(op.with_epilogues((fused,)), operands, result.node.origin or producer.node.origin))
 
 
 def _same_element(load: Load) -> bool:

@@ -13,7 +13,7 @@ from ..ir.dims import DimLike
 from ..ir.dtypes import F32, I64, DType
 from ..ir.errors import Unsupported
 from ..ir.expr import Arg, Expr, Index, Kept, Load, cast, const, index, transform
-from ..ir.forms import Contract, Map, Reduce
+from ..ir.forms import Contract, Map, Reduce, broadcast_index
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.loops import LoopProgram, Stage
 from ..ir.op import Op
@@ -38,12 +38,6 @@ def _lower_node(node: Node, inputs: tuple[Value, ...]) -> Value | None:
     if node.op.is_composite:
         raise Unsupported(f"{node.origin or node.op}: composite op {node.op.name} reached lowering; run `decompose` first")
     return None
-
-
-def broadcast_index(source: TensorType, rank: int, axes: Sequence[Expr]) -> tuple[Expr, ...]:
-    """Where an operand is read for result position `axes`: aligned at the right, axes of extent 1 stay at 0."""
-    shift = rank - source.rank
-    return tuple(const(0, I64) if d == 1 else axes[shift + k] for k, d in enumerate(source.shape))
 
 
 def loop_axes(shape: Sequence[DimLike]) -> tuple[list[Expr], list[int]]:

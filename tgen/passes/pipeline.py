@@ -11,6 +11,7 @@ from ..ir.errors import InvalidGraph
 from ..ir.graph import Graph, Node
 from ..ir.verify import verify
 from ..targets.target import Target
+from .attention import attention
 from .cse import cse
 from .decompose import decompose
 from .epilogue import epilogue
@@ -20,6 +21,7 @@ from .lower import lower
 from .precision import faster_on, precision
 from .rows import rows
 from .select import select
+from .select_attention import select_attention
 from .simplify import simplify
 
 
@@ -35,6 +37,7 @@ def pipeline(target: Target, level: str = "highest") -> tuple[Pass, ...]:
     """All passes from a loaded graph to one that can be planned. level: the precision asked for."""
     return (
         Pass("fold-model", fold),  # weights that the model computes: before composites hide in small ops
+        Pass("attention", attention),  # while a softmax is still one op
         Pass("decompose", decompose),
         Pass("fold", fold),
         Pass("simplify", simplify),
@@ -42,6 +45,7 @@ def pipeline(target: Target, level: str = "highest") -> tuple[Pass, ...]:
         Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
         Pass("select", lambda g: select(g, target)),
+        Pass("select-attention", lambda g: select_attention(g, target)),
         Pass("fold-packing", fold),  # of weights
         Pass("lower-packing", lower),  # of everything else
         Pass("inline", inline),

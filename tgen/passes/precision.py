@@ -16,6 +16,7 @@ from ..ir.dims import DimLike
 from ..ir.dtypes import BF16, F32
 from ..ir.forms import Contract
 from ..ir.graph import Graph, Node, Value
+from ..ir.ops.attend import Attend
 from ..ir.ops.fused import Contraction
 from ..ir.rewrite import rewrite
 from ..targets.target import Target
@@ -52,7 +53,21 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
             shape = node.types[0].shape
             return result if result.type.shape == shape else build.reshape(result, shape=shape)
 
-    return rewrite(graph, [split])
+    def split_attention(node: Node, *inputs: Value) -> Value | None:
+        """attend(q, k, v) = attend(q_i…, k_i…, v_i…)"""
+        op = node.op
+        if not isinstance(op, Attend) or any(v.type.dtype is not F32 for v in inputs[:3]):
+            return None
+        (m, d), (n, e) = inputs[0].type.shape[-2:], inputs[2].type.shape[-2:]
+        products = PRODUCTS[level]
+        if not all(bf16_products(*shape, len(products)) for shape in ((m, n, d), (m, e, n))):
+            return None
+        build, new = Builder(), op.in_parts(products)
+        with build.origin(node.origin):
+            parts = [build.bf16_part(x, part=k) for x in inputs[:3] for k in range(new.parts)]
+            return build.apply(new, *parts, *inputs[3:])  # type: ignore[no-any-return]
+
+    return rewrite(graph, [split, split_attention])
 
 
 def _matrices(build: Builder, a: Value, b: Value) -> tuple[Value, Value]:

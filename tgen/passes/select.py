@@ -55,7 +55,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
     n = b[0].type.shape[-1]
     choice = choose(target, a[0].type.dtype, op.accumulate, m, n, k, len(op.products))
     if choice is None and a[0].type.dtype is not op.accumulate:  # no such instruction: multiply in the accumulator's dtype
-        a, b = (tuple(_converted(x, op.accumulate) for x in parts) for parts in (a, b))
+        a, b = (tuple(converted(x, op.accumulate) for x in parts) for parts in (a, b))
         choice = choose(target, op.accumulate, op.accumulate, m, n, k, len(op.products))
     if choice is None:
         raise Unsupported(
@@ -88,7 +88,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
     return Value(Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin))
 
 
-def _converted(x: Value, dtype: DType) -> Value:
+def converted(x: Value, dtype: DType) -> Value:
     return Value(Node(map_program(cast(Arg(x.type.dtype, 0), dtype), x.type.with_dtype(dtype), [x.type]), (x,), x.node.origin))
 
 

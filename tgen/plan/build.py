@@ -10,20 +10,22 @@ from ..ir.expr import Index, Load, affine, call, index
 from ..ir.forms import Join, Reshape, Scatter
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, symbols_of
 from ..ir.loops import LoopProgram, Stage
-from ..ir.ops.fused import Loops, TiledContraction
+from ..ir.ops.attend import TiledAttend
+from ..ir.ops.fused import Loops, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads
 from ..kernels.specs import Kernel, LoopKernel, loop_kernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
-from .contract import contract_kernel, stays_in_cache, tiles_whole
+from .attend import attend_kernel
+from .contract import contract_kernel, least, stays_in_cache, tiles_whole
 from .memory import ALIGNMENT, Lifetime, layout
 from .reshape import reshaped
 from .types import Buffer, Operand, Place, Plan, Step
 
 
 def build(graph: Graph) -> Plan:
-    """The plan of a graph of loops, tiled contractions, reshapes, joins and scatters. Raises Unsupported for anything else."""
+    """The plan of a graph of loops, tiled contractions and attentions, reshapes, joins and scatters. Raises Unsupported for anything else."""
     return _Builder(graph).plan()
 
 
@@ -93,7 +95,7 @@ class _Builder:
 
     def _writes(self, value: Value) -> bool:
         """Whether a kernel of its own writes this value (so that it can be told where)."""
-        return isinstance(value.op, TiledContraction) or (isinstance(value.op, Loops) and not is_view(value))
+        return isinstance(value.op, (TiledContraction, TiledAttend)) or (isinstance(value.op, Loops) and not is_view(value))
 
     def _reserve(self, value: Value, place: Place) -> None:
         form = value.op.form(*(v.type for v in value.node.inputs))
@@ -160,6 +162,8 @@ class _Builder:
                 self._loops(node, op.program)
         elif isinstance(op, TiledContraction):
             self._contract(node, op)
+        elif isinstance(op, TiledAttend):
+            self._attend(node, op)
         elif isinstance(form, Reshape):
             self._reshape(node)
         elif isinstance(form, Join):
@@ -204,18 +208,28 @@ class _Builder:
     def _contract(self, node: Node, op: TiledContraction) -> None:
         places = [self.place(v) for v in node.inputs]
         for k in range(op.a_parts, op.a_parts + op.b_parts):
-            places[k] = self._tiled(op, node.inputs[k], op.b_parts > 1)
+            places[k] = self._tiled(op.packing, least(op.depth, op.depth_block), node.inputs[k], op.b_parts > 1)
         results = [self._new(Value(node, k)) for k in range(len(node.types))]
         types = [v.type for v in node.inputs]
         kernel = contract_kernel(op, types, places, results, [t.dtype for t in node.types])
         self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
 
-    def _tiled(self, op: TiledContraction, b: Value, packed: bool) -> Place:
+    def _attend(self, node: Node, op: TiledAttend) -> None:
+        count = op.attend.parts
+        places = [self.place(v) for v in node.inputs]
+        for first, tiling, depth in ((count, op.qk, op.depth), (2 * count, op.pv, op.columns)):
+            for k in range(first, first + count):
+                places[k] = self._tiled(tiling.packing, least(depth, tiling.depth_block), node.inputs[k], count > 1)
+        results = [self._new(Value(node, k)) for k in range(len(node.types))]
+        kernel = attend_kernel(op, [v.type for v in node.inputs], places, results, [t.dtype for t in node.types])
+        self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
+
+    def _tiled(self, packing: Packing, depth: DimLike, b: Value, packed: bool) -> Place:
         """B's place if tiles can be loaded from it as it is, else that of a copy. Several parts must lie alike: packed."""
         place = self.place(b)
         if place.contiguous(b.type.shape):
             return place
-        if not packed and tiles_whole(op, place, b.type.shape) and stays_in_cache(op, place, b.type.dtype.size):
+        if not packed and tiles_whole(place, b.type.shape) and stays_in_cache(packing, depth, place, b.type.dtype.size):
             return place
         copy = self._whole(Buffer("arena", bytes=b.type.bytes), b.type)
         self._copy(b, copy, "packing")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..ir.dims import DimLike, product
 from ..ir.dtypes import DType
 from ..ir.expr import Expr, index, shift_axes
-from ..ir.ops.fused import TiledContraction
+from ..ir.ops.fused import Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable, rows_split
 from ..kernels.specs import ContractKernel
@@ -35,8 +35,8 @@ def contract_kernel(
         b_strides: tuple[DimLike, ...] = b_place[-6:-3]
     else:
         batch, rows = op.lead[:-1], op.lead[-1]
-        a_strides = _spread(a.shape, a_strides, batch)
-        b_batch = _spread((*b.shape[:-6], 1, 1), (*b_place[:-6], 0, 0), batch)[:-2]
+        a_strides = spread(a.shape, a_strides, batch)
+        b_batch = spread((*b.shape[:-6], 1, 1), (*b_place[:-6], 0, 0), batch)[:-2]
         b_strides = (*b_batch, *b_place[-6:-3])
     kernel = ContractKernel(
         batch, rows, op.columns, op.depth, op.tile, op.block, op.depth_block, op.packing.panel, op.products, op.a_parts, op.b_parts,
@@ -45,14 +45,14 @@ def contract_kernel(
     return _batch_merged(kernel)
 
 
-def tiles_whole(op: TiledContraction, b: Place, shape: Sequence[DimLike]) -> bool:
+def tiles_whole(b: Place, shape: Sequence[DimLike]) -> bool:
     """Whether each tile of B lies in one piece, as instructions load it; panels, k steps and tiles may lie anywhere."""
     wanted = contiguous_strides(tuple(shape[-3:]))
     return all(d == 1 or s == w for d, s, w in zip(shape[-3:], b.strides[-3:], wanted))
 
 
-def stays_in_cache(op: TiledContraction, b: Place, element: int) -> bool:
-    """Whether the k steps of a panel of B, read where it lies, fit L1 together: rows that are nearly a multiple of 4 KiB apart share
+def stays_in_cache(packing: Packing, depth: DimLike, b: Place, element: int) -> bool:
+    """Whether `depth` rows of a panel of B, read where it lies, fit L1 together: rows that are nearly a multiple of 4 KiB apart share
     a few cache sets and drive each other out. A stride that is not known counts as bad.
     """
     stride = b.strides[-5]
@@ -60,11 +60,16 @@ def stays_in_cache(op: TiledContraction, b: Place, element: int) -> bool:
         return False
     lines = -(-stride * element // CACHE_LINE)
     places = CACHE_SETS // math.gcd(lines, CACHE_SETS) * CACHE_WAYS
-    depth = op.depth if isinstance(op.depth, int) else USUAL_DEPTH
-    return min(depth, op.depth_block) // op.packing.k * -(-op.packing.panel * element // CACHE_LINE) <= places
+    rows = depth if isinstance(depth, int) else USUAL_DEPTH
+    return rows // packing.k * -(-packing.panel * element // CACHE_LINE) <= places
 
 
-def _spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence[DimLike]) -> tuple[DimLike, ...]:
+def least(depth: DimLike, block: int) -> DimLike:
+    """How much of a depth is done at a time; a symbolic one stays what it is."""
+    return min(depth, block) if isinstance(depth, int) else depth
+
+
+def spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence[DimLike]) -> tuple[DimLike, ...]:
     """Strides for (batch..., two more axes): 0 where the operand is broadcast over a batch axis."""
     lead = [0 if d == 1 else s for d, s in zip(shape[:-2], strides[:-2])]
     return (*([0] * (len(batch) - len(lead))), *lead, *strides[-2:])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..ir.dims import DimLike
 from ..ir.graph import Tensor
 from ..ir.types import TensorType, contiguous_strides
-from ..kernels.specs import ContractKernel, Kernel, LoopKernel
+from ..kernels.specs import AttendKernel, ContractKernel, Kernel, LoopKernel
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,10 @@ def describe(kernel: Kernel) -> str:
         shape = "x".join(map(str, (*kernel.batch, kernel.rows, kernel.columns, kernel.depth)))
         epilogue = "; ".join(map(str, kernel.epilogues))
         return f"contract {shape} by {kernel.tile}, block {kernel.block[0]}x{kernel.block[1]}, {len(kernel.products)} products, epilogue {epilogue}"
+    if isinstance(kernel, AttendKernel):
+        shape = "x".join(map(str, (*kernel.batch, kernel.rows, kernel.columns, kernel.depth, kernel.width)))
+        how = f"{kernel.qk.tile} and {kernel.pv.tile}, {kernel.row_block} rows by {kernel.column_block} columns"
+        return f"attend {shape} by {how}, {len(kernel.qk.products)} products, scores {kernel.scores}"
     assert isinstance(kernel, LoopKernel)
     extents = ", ".join(f"i{k}<{e}" for k, e in enumerate(kernel.extents))
     stages = "; ".join(f"s{k} = {s}" for k, s in enumerate(kernel.stages))

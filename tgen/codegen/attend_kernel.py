@@ -1,0 +1,325 @@
+"""An `AttendKernel` as a function over units of work: attention with a streamed softmax.
+
+for each unit (batch entry, block of rows):
+  for each block of columns:
+    scores     micro-kernels: q·k → scratch
+    weights    row by row: the body; the greatest so far; exp(score - greatest); their sum; earlier results are scaled down to it
+    results    micro-kernels: weights·v, added to what earlier blocks left
+  results / sum → epilogues → memory
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llvmlite.ir as ll
+
+from ..ir import mathlib
+from ..ir.dims import DimLike
+from ..ir.expr import Kept, call
+from ..kernels.specs import AttendKernel
+from ..targets.emit import splat
+from ..targets.tile import MacTile
+from .context import I64, PTR, FunctionContext
+from .contract_kernel import call_micro_kernel, row_variants
+from .lanes import horizontal
+from .loop_kernel import KERNEL_ARGUMENTS
+from .scalar import Emitter, Lanes, Scope
+from .values import constant, from_memory, memory_type, register_type, to_memory, widen
+
+
+def emit_attend_kernel(
+    module: ll.Module,
+    name: str,
+    kernel: AttendKernel,
+    tiles: tuple[MacTile, MacTile],
+    symbols: Sequence[str],
+    lanes: int,
+    features: str,
+) -> ll.Function:
+    """tiles: of q·k and of weights·v; lanes: of float32 in a vector of the target."""
+    return _AttendEmitter(module, name, kernel, tiles, symbols, lanes, features).emit()
+
+
+class _AttendEmitter:
+    def __init__(
+        self,
+        module: ll.Module,
+        name: str,
+        kernel: AttendKernel,
+        tiles: tuple[MacTile, MacTile],
+        symbols: Sequence[str],
+        lanes: int,
+        features: str,
+    ) -> None:
+        self.kernel, self.tiles = kernel, tiles
+        self.dtype = kernel.qk.accumulate
+        self.lanes = lanes * 4 // self.dtype.size
+        self.c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, features)
+        self.begin, self.end, operands, self.c.symbol_array, scratch = self.c.function.args
+        entry = self.c.entry
+        count = len(kernel.inputs) + len(kernel.outputs)
+        self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
+        self.scores, weights, self.results, self.greatest, self.sums = self._areas(scratch)
+        self.in_place = kernel.areas[1] == 0
+        size = kernel.pv.operand.size
+        self.part_bytes = 0 if self.in_place else kernel.areas[1] // len(kernel.weights)  # type: ignore[operator]
+        first = self.scores if self.in_place else weights
+        self.weights = [
+            entry.gep(first, [I64(k * self.part_bytes)], source_etype=ll.IntType(8)) for k in range(len(kernel.weights))
+        ]
+        self.score_stride = kernel.column_block * self.dtype.size
+        self.weight_stride = kernel.column_block * size
+        self.result_stride = entry.mul(self.c.dim(kernel.result_columns), I64(self.dtype.size))
+
+    @property
+    def b(self) -> Any:
+        return self.c.b
+
+    def _areas(self, scratch: Any) -> list[Any]:
+        out, at = [], 0
+        offset: DimLike = at
+        for area in self.kernel.areas:
+            out.append(self.c.entry.gep(scratch, [self.c.dim(offset)], source_etype=ll.IntType(8)))
+            offset = offset + area
+        return out
+
+    def emit(self) -> ll.Function:
+        kernel, c = self.kernel, self.c
+        e = c.entry
+        rows, columns = c.dim(kernel.rows), c.dim(kernel.columns)
+        row_blocks = e.sdiv(e.add(rows, I64(kernel.row_block - 1)), I64(kernel.row_block))
+        with c.loop(self.begin, self.end) as unit:
+            *position, row_block = c.decompose(unit, [*(c.dim(d) for d in kernel.batch), row_blocks])
+            first = self.b.mul(row_block, I64(kernel.row_block))
+            count = c.minimum(self.b.sub(rows, first), I64(kernel.row_block))
+            q, k, v = (self._operands(side, position) for side in range(3))
+            with c.loop(I64(0), c.maximum(columns, I64(1)), kernel.column_block) as start:
+                width = c.minimum(self.b.sub(columns, start), I64(kernel.column_block))
+                self._scores(q, k, first, count, start, width)
+                self._weights(position, first, count, start, width)
+                self._results(v, count, start, width)
+            self._finish(position, first, count)
+        return c.finish()
+
+    def _operands(self, side: int, position: Sequence[Any]) -> list[Any]:
+        """Pointers of all parts of q, k or v at this batch entry."""
+        kernel, b = self.kernel, self.b
+        parts, strides = kernel.qk.a_parts, (kernel.q_strides, kernel.k_strides, kernel.v_strides)[side]
+        offset = I64(0)
+        for at, stride in zip(position, strides):
+            offset = b.add(offset, b.mul(at, self.c.dim(stride)))
+        type_ = memory_type(kernel.inputs[side * parts])
+        return [b.gep(self.pointers[side * parts + k], [offset], source_etype=type_) for k in range(parts)]
+
+    # -- products ----------------------------------------------------------------------------------------------------------
+
+    def _scores(self, q: Sequence[Any], k: Sequence[Any], first: Any, count: Any, start: Any, width: Any) -> None:
+        kernel, c, tile = self.kernel, self.c, self.tiles[0]
+        size, panel = kernel.qk.operand.size, kernel.panels[0]
+        row_stride, q_step = (c.dim(s * size) for s in kernel.q_strides[-2:])
+        panel_stride, step, inner = (c.dim(s * size) for s in kernel.k_strides[-3:])
+        depth = c.dim(kernel.depth)
+        block = kernel.qk.block[0] * tile.m
+        variants = row_variants(tile, kernel.qk.block[0], kernel.rows)
+        unit_k = kernel.q_strides[-1] == 1
+        with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as at:
+            steps = self._steps(c.minimum(self.b.sub(depth, at), I64(kernel.depth_block)), tile)
+            with c.loop(I64(0), width, panel) as column:
+                number = self.b.sdiv(self.b.add(start, column), I64(panel))
+                along = self.b.add(self.b.mul(number, panel_stride), self.b.mul(self._steps(at, tile), step))
+                right = [c.at(p, along) for p in k]
+                with c.loop(I64(0), count, block) as row:
+                    b = self.b
+                    place = b.add(b.mul(b.add(first, row), row_stride), b.mul(at, q_step))
+                    left = [c.at(p, place) for p in q]
+                    here = b.sub(count, row)
+                    out = b.add(b.mul(row, I64(self.score_stride)), b.mul(column, I64(self.dtype.size)))
+                    arguments = [
+                        *left, *right, row_stride, q_step, step, inner, b.sub(here, I64(1)), steps, at,
+                        c.at(self.scores, out), I64(self.score_stride),
+                    ]  # fmt: skip
+                    call_micro_kernel(c, tile, kernel.qk, variants, unit_k, here, arguments)
+
+    def _results(self, v: Sequence[Any], count: Any, start: Any, width: Any) -> None:
+        kernel, c, tile = self.kernel, self.c, self.tiles[1]
+        size, panel = kernel.pv.operand.size, kernel.panels[1]
+        panel_stride, step, inner = (c.dim(s * size) for s in kernel.v_strides[-3:])
+        steps = self._steps(width, tile)
+        block = kernel.pv.block[0] * tile.m
+        variants = row_variants(tile, kernel.pv.block[0], kernel.rows)
+        with c.loop(I64(0), c.dim(kernel.result_columns), panel) as column:
+            along = self.b.add(
+                self.b.mul(self.b.sdiv(column, I64(panel)), panel_stride), self.b.mul(self._steps(start, tile), step)
+            )
+            right = [c.at(p, along) for p in v]
+            with c.loop(I64(0), count, block) as row:
+                b = self.b
+                left = [c.at(p, b.mul(row, I64(self.weight_stride))) for p in self.weights]
+                here = b.sub(count, row)
+                out = b.add(b.mul(row, self.result_stride), b.mul(column, I64(self.dtype.size)))
+                arguments = [
+                    *left, *right, I64(self.weight_stride), I64(size), step, inner, b.sub(here, I64(1)), steps, start,
+                    c.at(self.results, out), self.result_stride,
+                ]  # fmt: skip
+                call_micro_kernel(c, tile, kernel.pv, variants, True, here, arguments)
+
+    def _steps(self, depth: Any, tile: MacTile) -> Any:
+        return self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth
+
+    # -- softmax -----------------------------------------------------------------------------------------------------------
+
+    def _weights(self, position: Sequence[Any], first: Any, count: Any, start: Any, width: Any) -> None:
+        c, kernel = self.c, self.kernel
+        unit = math.lcm(kernel.panels[0], self.lanes, self.tiles[1].k)
+        padded = self.b.mul(self.b.sdiv(self.b.add(width, I64(unit - 1)), I64(unit)), I64(unit))
+        later = self.b.icmp_signed(">", start, I64(0))
+        with c.loop(I64(0), count) as row:
+            scores = c.at(self.scores, self.b.mul(row, I64(self.score_stride)))
+            axes = dict(enumerate([*position, self.b.add(first, row)]))
+            block_top = self._finished(axes, scores, start, width, padded)
+            top_at, sum_at = (c.at(p, self.b.mul(row, I64(self.dtype.size))) for p in (self.greatest, self.sums))
+            before = self.b.select(later, self._load(top_at, 1), self._number(float("-inf")))
+            top = self._greater(before, block_top)
+            self._put(top, top_at)
+            nothing = self.b.fcmp_ordered("==", top, self._number(float("-inf")))
+            safe = self.b.select(nothing, self._number(0.0), top)
+            total = self._exponentials(scores, row, safe, padded)
+            earlier = self._earlier(later, row, before, safe, sum_at)
+            self._put(self.b.fadd(total, earlier), sum_at)
+
+    def _finished(self, axes: dict[int, Any], scores: Any, start: Any, width: Any, padded: Any) -> Any:
+        """The row's scores by the body, -inf behind its end; the greatest of them (NaN does not count)."""
+        kernel, c = self.kernel, self.c
+        body, n = mathlib.expand(kernel.scores), len(kernel.batch) + 1
+        tops = {count: c.slot(widen(register_type(self.dtype), count)) for count in (1, self.lanes)}
+        for count, slot in tops.items():
+            self.b.store(self._splat(self._number(float("-inf")), count), slot)
+
+        def column(j: Any, lanes: int) -> None:
+            value: Lanes = (self._load(self._element(scores, j), lanes), lanes)
+            scope = Scope({**axes, n: self.b.add(start, j)}, n if lanes > 1 else None, lanes, self.pointers, lambda _: value)
+            score = Emitter(c, scope).vector(body, lanes)
+            self._put(score, self._element(scores, j))
+            slot = tops[lanes]
+            self.b.store(self._greater(self.b.load(slot, typ=score.type), score), slot)
+
+        whole = self.b.and_(width, I64(-self.lanes))
+        with c.loop(I64(0), whole, self.lanes) as j:
+            column(j, self.lanes)
+        with c.loop(whole, width) as j:
+            column(j, 1)
+        with c.loop(width, padded) as j:
+            self._put(self._number(float("-inf")), self._element(scores, j))
+        wide, one = (self.b.load(tops[count], typ=widen(register_type(self.dtype), count)) for count in (self.lanes, 1))
+        return self._greater(horizontal(self.b, wide, self._greater), one)
+
+    def _exponentials(self, scores: Any, row: Any, top: Any, padded: Any) -> Any:
+        """The row's weights, stored as the second product takes them; their sum."""
+        c, lanes = self.c, self.lanes
+        total = c.slot(widen(register_type(self.dtype), lanes))
+        self.b.store(self._splat(self._number(0.0), lanes), total)
+        top = self._splat(top, lanes)
+        along = self.b.mul(row, I64(self.weight_stride))
+        with c.loop(I64(0), padded, lanes) as j:
+            weight = self._exp(self._load(self._element(scores, j), lanes), top, lanes)
+            self.b.store(self.b.fadd(self.b.load(total, typ=weight.type), weight), total)
+            emitter = Emitter(c, Scope({}, None, lanes, self.pointers, lambda _: (weight, lanes)))
+            for part, body in zip(self.weights, self.kernel.weights):
+                self._put_part(emitter.vector(mathlib.expand(body), lanes), c.at(part, along), j, lanes)
+        return horizontal(self.b, self.b.load(total, typ=top.type), self.b.fadd)
+
+    def _earlier(self, later: Any, row: Any, before: Any, top: Any, sum_at: Any) -> Any:
+        """What earlier blocks of columns leave of the sum, now that the greatest is `top`; their results are scaled likewise."""
+        c = self.c
+        earlier = c.slot(register_type(self.dtype))
+        self.b.store(self._number(0.0), earlier)
+        with c.when(self.b.and_(later, self.b.fcmp_unordered("!=", before, top))):
+            factor = self._exp(before, top, 1)
+            self.b.store(self.b.fmul(self._load(sum_at, 1), factor), earlier)
+            results = c.at(self.results, self.b.mul(row, self.result_stride))
+
+            def scale(j: Any, lanes: int) -> None:
+                where = self._element(results, j)
+                self._put(self.b.fmul(self._load(where, lanes), self._splat(factor, lanes)), where)
+
+            self._columns(c.dim(self.kernel.result_columns), scale)
+        with c.when(self.b.and_(later, self.b.fcmp_ordered("==", before, top))):
+            self.b.store(self._load(sum_at, 1), earlier)
+        return self.b.load(earlier, typ=register_type(self.dtype))
+
+    def _exp(self, x: Any, top: Any, lanes: int) -> Any:
+        body = mathlib.expand(call("exp", Kept(self.dtype, 0) - Kept(self.dtype, 1)))
+        values = (x, top)
+        return Emitter(self.c, Scope({}, None, lanes, [], lambda k: (values[k], lanes))).vector(body, lanes)
+
+    # -- results -----------------------------------------------------------------------------------------------------------
+
+    def _finish(self, position: Sequence[Any], first: Any, count: Any) -> None:
+        kernel, c = self.kernel, self.c
+        bodies, n = [mathlib.expand(e) for e in kernel.epilogues], len(kernel.batch) + 1
+        with c.loop(I64(0), count) as row:
+            axes = dict(enumerate([*position, self.b.add(first, row)]))
+            results = c.at(self.results, self.b.mul(row, self.result_stride))
+            total = self._load(c.at(self.sums, self.b.mul(row, I64(self.dtype.size))), 1)
+            factor, valid = self._factor(total)
+
+            def column(j: Any, lanes: int) -> None:
+                product = self.b.fmul(self._load(self._element(results, j), lanes), self._splat(factor, lanes))
+                value = self.b.select(valid, product, self._splat(self._number(0.0), lanes)) if valid is not None else product
+                scope = Scope({**axes, n: j}, n if lanes > 1 else None, lanes, self.pointers, lambda _: (value, lanes))
+                emitter = Emitter(c, scope)
+                for k, (body, store) in enumerate(zip(bodies, kernel.stores)):
+                    emitter.store(emitter.value(body), kernel.outputs[k], self.pointers[len(kernel.inputs) + k], store)
+
+            self._columns(c.dim(kernel.width), column)
+
+    def _factor(self, total: Any) -> tuple[Any, Any]:
+        """What a row of results is multiplied by, and whether it is valid (None: always; else the row is 0 where it is not)."""
+        b = self.b
+        factor = b.fdiv(self._number(1.0), total)
+        if self.kernel.undefined == "empty":
+            return factor, b.fcmp_unordered("!=", total, self._number(0.0))
+        if self.kernel.undefined == "zero":
+            return factor, b.fcmp_ordered(">", total, self._number(0.0))
+        if isinstance(self.kernel.columns, int) and self.kernel.columns > 0:
+            return factor, None
+        return factor, b.icmp_signed(">", self.c.dim(self.kernel.columns), I64(0))  # a sum over nothing is 0
+
+    # -- parts -------------------------------------------------------------------------------------------------------------
+
+    def _columns(self, extent: Any, body: Callable[[Any, int], None]) -> None:
+        """Whole vectors, then one by one."""
+        whole = self.b.and_(extent, I64(-self.lanes))
+        with self.c.loop(I64(0), whole, self.lanes) as j:
+            body(j, self.lanes)
+        with self.c.loop(whole, extent) as j:
+            body(j, 1)
+
+    def _element(self, row: Any, j: Any) -> Any:
+        return self.b.gep(row, [j], source_etype=memory_type(self.dtype))
+
+    def _load(self, where: Any, lanes: int) -> Any:
+        loaded = self.b.load(where, typ=widen(memory_type(self.dtype), lanes))
+        loaded.align = self.dtype.size
+        return from_memory(self.b, loaded, self.dtype, lanes)
+
+    def _put(self, value: Any, where: Any) -> None:
+        self.b.store(value, where, align=self.dtype.size)
+
+    def _put_part(self, value: Any, row: Any, j: Any, lanes: int) -> None:
+        dtype = self.kernel.pv.operand
+        where = self.b.gep(row, [j], source_etype=memory_type(dtype))
+        self.b.store(to_memory(self.b, value, dtype, lanes), where, align=dtype.size)
+
+    def _number(self, value: float) -> Any:
+        return constant(self.dtype, value)
+
+    def _splat(self, value: Any, lanes: int) -> Any:
+        return value if lanes == 1 else splat(self.b, value, lanes)
+
+    def _greater(self, x: Any, y: Any) -> Any:
+        """The greater one; x where y is NaN. One instruction on x86."""
+        return self.b.select(self.b.fcmp_ordered(">", y, x), y, x)
