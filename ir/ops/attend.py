@@ -27,7 +27,8 @@ class Attend(ProductOp):
     and epilogues load. scores: over `Kept(0)` (the sum, of dtype accumulate), `Load`s and `Index` of (batch..., m, n); epilogues: over
     `Kept(0)`, `Load`s and `Index` of (batch..., m, e). products: of the parts, as in `Contraction`, for both sums.
     undefined: the weights of a row that sees nothing (all scores -inf) or has a NaN: "nan" – NaN; "empty" – 0 if it sees nothing;
-    "zero" – 0 in both cases.
+    "zero" – 0 in both cases. limit: over `Load`s and `Index` of the batch axes, how many columns of a batch entry there are, and how many
+    rows are wanted; others are 0 here and left unwritten by a kernel. None: all.
     """
 
     scores: Expr
@@ -36,6 +37,7 @@ class Attend(ProductOp):
     parts: int = 1
     undefined: str = "nan"
     accumulate: DType = F32
+    limit: Expr | None = None
 
     @property
     def fixed(self) -> int:
@@ -49,8 +51,9 @@ class Attend(ProductOp):
         def moved(body: Expr) -> Expr:
             return transform(body, lambda x: Load(x.dtype, x.operand + by, x.index) if isinstance(x, Load) else None)
 
+        limit = None if self.limit is None else moved(self.limit)
         epilogues = tuple(map(moved, self.epilogues))
-        return replace(self, scores=moved(self.scores), epilogues=epilogues, products=products, parts=parts)
+        return replace(self, scores=moved(self.scores), epilogues=epilogues, products=products, parts=parts, limit=limit)
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         q, k, v = operands[:: self.parts][:3]
@@ -69,9 +72,12 @@ class Attend(ProductOp):
         lead = np.broadcast_shapes(np.shape(total)[:-2], v[0].shape[:-2])
         total = np.broadcast_to(total, (*lead, *np.shape(total)[-2:])).astype(wide)
         scores = _on_grid(self.scores, total, arrays).astype(np.float64)
+        limit = _on_grid(self.limit, np.zeros(lead), arrays)[..., None, None] if self.limit is not None else np.inf
+        scores = np.where(np.arange(scores.shape[-1]) < limit, scores, -np.inf)
         value = sum(x.astype(np.float64) for x in v)  # parts add up to the whole
         with np.errstate(all="ignore"):
             out = np.matmul(_softmax(scores, self.undefined), value).astype(wide)
+        out = np.where(np.arange(out.shape[-2])[:, None] < limit, out, np.zeros((), wide))
         return tuple(_on_grid(e, out, arrays) for e in self.epilogues)
 
 

@@ -70,6 +70,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "TensorType": (TensorType(F32, ()), TensorType(dtypes.U4, (N, 3))),
     "LoopProgram": (PROGRAM, dataclasses.replace(PROGRAM, rows=0), dataclasses.replace(PROGRAM, rows=2)),
     "Packing": (Packing(16, 1, 1, 4),),
+    "Expr | None": (None, Load(I64, 3, (index(0),))),
     "Expr": (Kept(F32, 0), select(X < 0, X * float("nan"), X)),
     "Attend": (Attend(Kept(F32, 0) + X, products=((0, 1), (0, 0)), parts=2, undefined="zero"),),
     "Tiling": (Tiling("fma", (6, 2), 128, Packing(16, 1, 1, 4)),),

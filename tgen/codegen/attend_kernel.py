@@ -93,16 +93,28 @@ class _AttendEmitter:
         row_blocks = e.sdiv(e.add(rows, I64(kernel.row_block - 1)), I64(kernel.row_block))
         with c.loop(self.begin, self.end) as unit:
             *position, row_block = c.decompose(unit, [*(c.dim(d) for d in kernel.batch), row_blocks])
+            limit = self._limit(position)
             first = self.b.mul(row_block, I64(kernel.row_block))
-            count = c.minimum(self.b.sub(rows, first), I64(kernel.row_block))
+            count = c.minimum(self.b.sub(self._at_most(rows, limit), first), I64(kernel.row_block))
             q, k, v = (self._operands(side, position) for side in range(3))
-            with c.loop(I64(0), c.maximum(columns, I64(1)), kernel.column_block) as start:
-                width = c.minimum(self.b.sub(columns, start), I64(kernel.column_block))
+            last = self._at_most(columns, limit)
+            with c.loop(I64(0), c.maximum(last, I64(1)), kernel.column_block) as start:
+                width = c.minimum(self.b.sub(last, start), I64(kernel.column_block))
                 self._scores(q, k, first, count, start, width)
                 self._weights(position, first, count, start, width)
                 self._results(v, count, start, width)
             self._finish(position, first, count)
         return c.finish()
+
+    def _limit(self, position: Sequence[Any]) -> Any:
+        """How many rows and columns of this batch entry count; None: all."""
+        if self.kernel.limit is None:
+            return None
+        scope = Scope(dict(enumerate(position)), None, 1, self.pointers, lambda _: (I64(0), 1))
+        return Emitter(self.c, scope).vector(self.kernel.limit, 1)
+
+    def _at_most(self, extent: Any, limit: Any) -> Any:
+        return extent if limit is None else self.c.minimum(extent, limit)
 
     def _operands(self, side: int, position: Sequence[Any]) -> list[Any]:
         """Pointers of all parts of q, k or v at this batch entry."""

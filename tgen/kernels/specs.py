@@ -123,7 +123,7 @@ class AttendKernel:
     """out_e[batch..., m, e] = epilogue_e(Σ_n softmax_n(scores(q·k))·v), `row_block` rows by `column_block` columns of scores at a time.
 
     rows, columns, depth, width: m, n, d, e. q_strides: (batch..., m, d) in elements; k_strides, v_strides: (batch..., panel, k step, tile).
-    weights: what the second product takes, over Kept(0). A unit of work is row_block rows of one batch entry.
+    weights: what the second product takes, over Kept(0). limit: how many rows and columns of a batch entry are done (None: all). A unit of work is row_block rows of one batch entry.
     """
 
     batch: tuple[DimLike, ...]
@@ -147,6 +147,7 @@ class AttendKernel:
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
     panels: tuple[int, int]
+    limit: Expr | None
 
     @property
     def units(self) -> DimLike:

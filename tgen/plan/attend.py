@@ -33,6 +33,7 @@ def attend_kernel(
         flatten_loads(attend.scores, strides), weight_parts(count, op.operand, attend.accumulate), attend.undefined,
         tuple(flatten_loads(e, strides) for e in attend.epilogues), tuple(flat_offset(axes, p.strides) for p in results),
         tuple(t.dtype for t in types), tuple(dtypes), (op.qk.packing.panel, op.pv.packing.panel),
+        None if attend.limit is None else flatten_loads(attend.limit, strides),
     )  # fmt: skip
 
 
