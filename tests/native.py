@@ -39,10 +39,12 @@ def runnable_targets() -> dict[str, Target]:
     return targets
 
 
-def build_executable(graph: Graph, target: Target | None = None, precision: str = "highest", threads: int = 1) -> Executable:
+def build_executable(
+    graph: Graph, target: Target | None = None, precision: str = "highest", threads: int = 1, mask: str = ""
+) -> Executable:
     """The graph compiled for a target, without cache."""
     target = target or host()
-    compiled = compile_graph(graph, target, precision)
+    compiled = compile_graph(graph, target, precision, mask=mask)
     if target.uses_tiles:
         from tgen.runtime.amx import ask_permission
 

@@ -16,6 +16,7 @@ from .ir.errors import InvalidInput
 from .ir.graph import Graph
 
 if TYPE_CHECKING:
+    from .ragged import RaggedExecutable
     from .targets.target import Target
 
 PRECISIONS = ("highest", "high", "medium")
@@ -30,8 +31,9 @@ def compile(
     threads: int | None = None,
     shapes: Mapping[str, int] | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
+    ragged: str = "",
     cache: bool = True,
-) -> Executable:
+) -> Executable | RaggedExecutable:
     """Compiles a model to machine code for this CPU.
 
     model: path of an .onnx file or of a Hugging Face folder, an `onnx.ModelProto`, or a `tgen.Graph`.
@@ -41,6 +43,9 @@ def compile(
     threads: at most so many; None: as many CPUs as this process may really use.
     shapes: values for symbolic dimensions, {"batch": 1, "seq": 128}; others stay symbolic and may differ from call to call.
     weights: arrays that replace initialisers of the same names in an ONNX model.
+    ragged: name of the input [batch, seq] that masks padding. A batch of mixed lengths then costs what its tokens cost: everything that
+        is done position by position, and attention, leaves padding out. Outputs [batch, seq, …] are 0 at padding, the same elsewhere;
+        a model whose other outputs depend on padding is Unsupported.
     cache: keep the result in `~/.cache/tgen` (XDG rules) and take it from there next time.
 
     Raises a `tgen.TgenError`: InvalidModel, Unsupported (listing everything), InvalidInput for options that make no sense,
@@ -50,6 +55,7 @@ def compile(
     from .codegen import llvm
     from .compiler import compile_graph, machine_of
     from .frontends import load
+    from .ragged import RaggedExecutable, with_tables
     from .runtime.threads import budget
     from .targets.find import find_target
 
@@ -67,13 +73,15 @@ def compile(
         missing = sorted(set(chosen.needs) - llvm.host_features())
         raise InvalidInput(f"target {chosen.name} needs {', '.join(missing)}, which this CPU lacks")
     graph = load(model, shapes=shapes, weights=weights) if weights else load(model, shapes=shapes)
+    if ragged:
+        graph = with_tables(graph, ragged)
     loaded = time.perf_counter()
     store = _store(settings) if cache else None
-    key = _key(graph, chosen, precision) if store else ""
+    key = _key(graph, chosen, precision, ragged) if store else ""
     artefact = _cached(store, key)
     texts = None
     if artefact is None:
-        compiled = compile_graph(graph, chosen, precision)
+        compiled = compile_graph(graph, chosen, precision, mask=ragged)
         artefact, texts = compiled.artefact, compiled.text
         if store:
             store.put(key, artefact.parts())
@@ -91,7 +99,8 @@ def compile(
         "weight_bytes": int(artefact.weights.size),
         "features": list(chosen.needs),
     }
-    return Executable(artefact, library, count, report, texts)
+    executable = Executable(artefact, library, count, report, texts)
+    return RaggedExecutable(executable, ragged) if ragged else executable
 
 
 def reference(model: Any, feeds: Mapping[str, Any], *, shapes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
@@ -145,11 +154,11 @@ def _cached(store: Any, key: str) -> Any:
         return None  # a checksummed entry of another shape: written by another version
 
 
-def _key(graph: Graph, target: Target, precision: str) -> str:
+def _key(graph: Graph, target: Target, *options: str) -> str:
     """A hash of all that the artefact depends on: the graph with its weights, the target, the versions of tgen and LLVM."""
     from .codegen import llvm
 
-    facts = [str(FORMAT), _source_digest(), llvm.llvm_version(), np.__version__, precision, repr(target), graph_digest(graph)]
+    facts = [str(FORMAT), _source_digest(), llvm.llvm_version(), np.__version__, *options, repr(target), graph_digest(graph)]
     return hashlib.blake2b("\n".join(facts).encode(), digest_size=20).hexdigest()
 
 

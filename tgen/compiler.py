@@ -40,9 +40,11 @@ def machine_of(target: Target) -> llvm.Machine:
     return llvm.Machine(target.triple, target.cpu, target.feature_string)
 
 
-def compile_graph(graph: Graph, target: Target, precision: str, observe: Callable[..., Any] | None = None) -> Compiled:
-    """Everything that can be done once. observe(pass name, graph): called after each pass."""
-    fused = run_pipeline(graph, pipeline(target, precision), observe=observe)
+def compile_graph(
+    graph: Graph, target: Target, precision: str, observe: Callable[..., Any] | None = None, mask: str = ""
+) -> Compiled:
+    """Everything that can be done once. observe(pass name, graph): called after each pass; mask: see `tgen.ragged`."""
+    fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
     plan = build(fused)
     ir = emit_program(plan, target)
     machine = machine_of(target)

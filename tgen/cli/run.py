@@ -30,6 +30,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     inputs.input_arguments(parser)
     parser.add_argument("--output", type=Path, metavar="FILE.npz", help="save the outputs, by name")
     parser.add_argument("--reference", action="store_true", help="run the NumPy reference instead of compiled code (slow)")
+    parser.add_argument(
+        "--ragged", default="", metavar="INPUT", help="the input [batch, seq] that masks padding: run over its tokens alone"
+    )
     common.compile_arguments(parser)
 
 
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         outputs = tgen.reference(graph, feeds)
         took = f"reference run {common.seconds(time.perf_counter() - start)}"
     else:
-        executable = tgen.compile(graph, **common.compile_options(args))
+        executable = tgen.compile(graph, ragged=args.ragged, **common.compile_options(args))
         start = time.perf_counter()
         outputs = executable.run(feeds)
         took = f"{compiled(executable.report)}; first run {common.seconds(time.perf_counter() - start)}"

@@ -10,6 +10,7 @@ from .. import options, trace
 from ..ir.errors import InvalidGraph
 from ..ir.graph import Graph, Node
 from ..ir.verify import verify
+from ..ragged import over_tokens
 from ..targets.target import Target
 from .attention import attention
 from .cse import cse
@@ -33,8 +34,9 @@ class Pass:
     run: Callable[[Graph], Graph]
 
 
-def pipeline(target: Target, level: str = "highest") -> tuple[Pass, ...]:
-    """All passes from a loaded graph to one that can be planned. level: the precision asked for."""
+def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pass, ...]:
+    """All passes from a loaded graph to one that can be planned. level: the precision asked for; mask: of a ragged batch, if it is one."""
+    over = (Pass("ragged", lambda g: over_tokens(g, mask)),) if mask else ()
     return (
         Pass("fold-model", fold),  # weights that the model computes: before composites hide in small ops
         Pass("attention", attention),  # while a softmax is still one op
@@ -44,6 +46,7 @@ def pipeline(target: Target, level: str = "highest") -> tuple[Pass, ...]:
         Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
         Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
+        *over,
         Pass("select", lambda g: select(g, target)),
         Pass("select-attention", lambda g: select_attention(g, target)),
         Pass("fold-packing", fold),  # of weights
