@@ -117,10 +117,10 @@ class Tiling:
 
 @op
 class TiledAttend(ProductOp):
-    """`Attend` with operands laid out for tiles: q padded by PackA when `padded`, k and v packed by PackB.
+    """`Attend` with operands laid out for tiles: q padded by PackA where the tile wants that, k and v packed by PackB.
 
     lead: the result's axes before e; depth, columns, width: the true d, n and e. operand: dtype of the parts. qk, pv: the products.
-    rows, block: how many rows (m) and columns (n) a kernel does at a time.
+    rows, block: how many rows (m) and columns (n) a kernel does at a time. whole_rows: as in `TiledContraction`.
     """
 
     attend: Attend
@@ -131,7 +131,7 @@ class TiledAttend(ProductOp):
     width: DimLike
     qk: Tiling
     pv: Tiling
-    padded: bool
+    whole_rows: int
     rows: int
     block: int
 
@@ -150,8 +150,8 @@ class TiledAttend(ProductOp):
         return tuple(TensorType(e.dtype, (*self.lead, self.width)) for e in self.epilogues)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        count, (m, d, n, e) = self.attend.parts, concrete((self.lead[-1], self.depth, self.columns, self.width))
-        q = [x[..., :m, :d] for x in arrays[:count]]
+        count, (d, n, e) = self.attend.parts, concrete((self.depth, self.columns, self.width))
+        q = [x[..., :d] for x in arrays[:count]]
         k = [unpacked(x)[..., :d, :n] for x in arrays[count : 2 * count]]
         v = [unpacked(x)[..., :n, :e] for x in arrays[2 * count : 3 * count]]
         return self.attend.reference(*q, *k, *v, *arrays[3 * count :])

@@ -143,24 +143,20 @@ class PackB(Op):
 
 @op
 class PackA(Op):
-    """A with rows and columns padded with zeros to multiples of `rows` and `depth`."""
+    """A with columns padded with zeros to a multiple of `depth`."""
 
-    rows: int
     depth: int
 
     def infer(self, a: TensorType) -> TensorType:
-        m, k = (ceildiv(d, u) * u for d, u in zip(a.shape[-2:], (self.rows, self.depth)))
-        return a.with_shape((*a.shape[:-2], m, k))
+        return a.with_shape((*a.shape[:-1], ceildiv(a.shape[-1], self.depth) * self.depth))
 
     def reference(self, a: np.ndarray) -> np.ndarray:
-        m, k = concrete(self.infer(TensorType(F32, a.shape)).shape[-2:])
-        out = np.zeros((*a.shape[:-2], m, k), a.dtype)
-        out[..., : a.shape[-2], : a.shape[-1]] = a
+        out = np.zeros((*a.shape[:-1], -(-a.shape[-1] // self.depth) * self.depth), a.dtype)
+        out[..., : a.shape[-1]] = a
         return out
 
     def form(self, a: TensorType) -> Map:
-        lead = a.rank - 2
-        return Map(guarded(a, tuple(index(j) for j in range(a.rank)), {lead: self.rows, lead + 1: self.depth}))
+        return Map(guarded(a, tuple(index(j) for j in range(a.rank)), {a.rank - 1: self.depth}))
 
 
 def guarded(x: TensorType, at: tuple[Expr, ...], padded: dict[int, int]) -> Expr:
@@ -181,9 +177,10 @@ def guarded(x: TensorType, at: tuple[Expr, ...], padded: dict[int, int]) -> Expr
 class TiledContraction(ProductOp):
     """`Contraction` with operands laid out for a tile.
 
-    Operands: a parts [batch..., M, K] (padded by PackA when `a_padded`), packed b parts, epilogue operands. lead: the result's axes
-    before n; a padded a has those that b does not batch over flattened into m. depth, columns: the true k and n. tile, block: the
-    instruction, and how many rows and columns of tiles a kernel holds in registers. depth_block: how much of k it does at a time.
+    Operands: a parts [batch..., M, K] (K padded by PackA where the tile wants that), packed b parts, epilogue operands. lead: the
+    result's axes before n. depth, columns: the true k and n. tile, block: the instruction, and how many rows and columns of tiles a
+    kernel holds in registers. depth_block: how much of k it does at a time. whole_rows: rows of A that are read at a time whether
+    they are there or not (0: only those that are).
     """
 
     epilogues: tuple[Expr, ...]
@@ -198,7 +195,7 @@ class TiledContraction(ProductOp):
     block: tuple[int, int]
     depth_block: int
     packing: Packing
-    a_padded: bool
+    whole_rows: int
 
     @property
     def fixed(self) -> int:
@@ -208,11 +205,8 @@ class TiledContraction(ProductOp):
         return tuple(TensorType(e.dtype, (*self.lead, self.columns)) for e in self.epilogues)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        lead, (k, n) = concrete(self.lead), concrete((self.depth, self.columns))
-        flat = self.a_padded and arrays[self.a_parts].ndim == 6 and arrays[0].ndim < len(lead) + 1
-        m = int(np.prod(lead)) if flat else lead[-1]
-        a = [x[..., :m, :k] for x in arrays[: self.a_parts]]
-        a = [x.reshape(*lead, k) if flat else x for x in a]
+        k, n = concrete((self.depth, self.columns))
+        a = [x[..., :k] for x in arrays[: self.a_parts]]
         b = [unpacked(x)[..., :k, :n] for x in arrays[self.a_parts : self.a_parts + self.b_parts]]
         plain = Contraction(self.epilogues, self.products, self.a_parts, self.b_parts, self.accumulate)
         return plain.reference(*a, *b, *arrays[self.a_parts + self.b_parts :])

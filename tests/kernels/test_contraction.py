@@ -92,3 +92,33 @@ def test_depth_zero_is_the_epilogue_of_zero(rng) -> None:
     b.output("z", b.add(b.matmul(x, y), 2.0))
     executable = build_executable(b.build())
     assert np.array_equal(executable(np.zeros((3, 0), np.float32), np.zeros((0, 4), np.float32))[0], np.full((3, 4), 2, np.float32))
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("view", ["plain", "transposed", "reversed", "sliced"])
+def test_bfloat16_read_in_place(target, view, rng) -> None:
+    """A as a view of the model's input or of an intermediate value: rows that follow are not there, k does not lie side by side."""
+    for computed in (False, True):
+        b = Builder()
+        x = b.input("x", "bf16", ("k", "m") if view == "transposed" else ("m", 64 if view == "plain" else 80))
+        a = b.neg(x) if computed else x
+        if view == "transposed":
+            a = b.transpose(a, perm=(1, 0))
+        elif view == "reversed":
+            a = b.slice(a, axes=(0, 1), starts=(x.type.shape[0] - 1, 0), sizes=(x.type.shape[0], 64), steps=(-1, 1))
+        elif view == "sliced":
+            a = b.slice(a, axes=(1,), starts=(16,), sizes=(64,), steps=(1,))
+        weight = rng.integers(-4, 5, (64, 33)).astype(np.float32) if view != "transposed" else None
+        y = b.constant(weight, "bf16") if weight is not None else b.input("y", "bf16", ("k", 33))
+        b.output("z", b.matmul(a, y))
+        executable = build_executable(b.build(), target)
+        for m in (1, 7, 33):
+            array = rng.integers(-4, 5, (64, m) if view == "transposed" else (m, 64 if view == "plain" else 80)).astype(np.float32)
+            feeds = {"x": array.astype(x.type.dtype.numpy)}
+            if weight is None:
+                feeds["y"] = rng.integers(-4, 5, (64, 33)).astype(x.type.dtype.numpy)
+            left = {"plain": array, "transposed": array.T, "reversed": array[::-1, :64], "sliced": array[:, 16:]}[view]
+            left = -left if computed else left
+            want = left @ (weight if weight is not None else feeds["y"].astype(np.float32))
+            got = executable.run(feeds)["z"].astype(np.float32)
+            np.testing.assert_array_equal(got, want.astype(x.type.dtype.numpy).astype(np.float32))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..ir.dims import DimLike
 from ..ir.dtypes import I64
-from ..ir.expr import Call, Expr, Index, Load, affine, call, const, index, shift_axes, size, transform, walk
+from ..ir.expr import Call, Expr, Index, Load, affine, const, index, shift_axes, size, transform, walk
 
 
 def flat_offset(at: Sequence[Expr], strides: Sequence[DimLike]) -> Expr:
@@ -89,13 +89,3 @@ def merge_offset(offset: Expr, outer: int, rename: Mapping[int, int]) -> Expr:
 def _without(offset: Expr, outer: int) -> Expr:
     coefficients, constant, opaque = terms(offset)
     return from_terms({k: v for k, v in coefficients.items() if k != outer}, constant, opaque) if outer in coefficients else offset
-
-
-def rows_split(position: Expr, extents: Sequence[DimLike]) -> list[Expr]:
-    """The multi-index of a flat position, by division and remainder."""
-    out: list[Expr] = []
-    rest = position
-    for extent in reversed(extents[1:]):
-        out.insert(0, call("rem", rest, size(extent)))
-        rest = call("div", rest, size(extent))
-    return [rest, *out]

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir.builder import Builder
-from ..ir.dims import DimLike, evaluate_dim, product, symbols
+from ..ir.dims import DimLike, evaluate_dim, symbols
 from ..ir.dtypes import DType
 from ..ir.errors import Unsupported
 from ..ir.expr import Arg, cast
-from ..ir.forms import Map
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.ops.fused import Contraction, PackA, PackB, Packing, TiledContraction
 from ..targets.target import Caches, Target
@@ -64,11 +63,8 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
     tile, (mr, nr) = choice.tile, choice.block
     build = Builder()
     packing = Packing(tile.n, tile.k, tile.k_pack, nr)
-    pack_a = not tile.broadcast or tile.k > 1
     lead = node.types[0].shape[:-1]
-    if pack_a:
-        flat = b[0].type.rank == 2
-        a = tuple(build.apply(PackA(mr * tile.m, tile.k), _rows_flattened(build, x) if flat else x) for x in a)
+    a = tuple(whole_steps(build, x, tile) for x in a)
     b = tuple(build.apply(PackB(packing), x) for x in b)
     new = TiledContraction(
         op.epilogues,
@@ -83,7 +79,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
         (mr, nr),
         depth_block(tile, nr, target.caches),
         packing,
-        pack_a,
+        whole_rows(tile, mr),
     )
     return Value(Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin))
 
@@ -92,17 +88,15 @@ def converted(x: Value, dtype: DType) -> Value:
     return Value(Node(map_program(cast(Arg(x.type.dtype, 0), dtype), x.type.with_dtype(dtype), [x.type]), (x,), x.node.origin))
 
 
-def _rows_flattened(build: Builder, a: Value) -> Value:
-    """a as [rows, k]; the reshape goes below a conversion, which then joins the packing."""
-    shape = (product(a.type.shape[:-1]), a.type.shape[-1])
-    if len(shape) == a.type.rank:
-        return a
-    if isinstance(a.node.op.form(*(v.type for v in a.node.inputs)), Map) and len(a.node.inputs) == 1:
-        source = a.node.inputs[0]
-        if source.type.shape == a.type.shape:
-            return Value(Node(a.node.op, (build.reshape(source, shape=shape),), a.node.origin))
-    flattened: Value = build.reshape(a, shape=shape)
-    return flattened
+def whole_steps(build: Builder, a: Value, tile: MacTile) -> Value:
+    """a with whole k steps of the tile: itself where it has them."""
+    k = a.type.shape[-1]
+    return a if isinstance(k, int) and k % tile.k == 0 else build.apply(PackA(tile.k), a)  # type: ignore[no-any-return]
+
+
+def whole_rows(tile: MacTile, rows: int) -> int:
+    """How many rows a block of so many tiles reads whether they are there or not."""
+    return 0 if tile.broadcast else rows * tile.m
 
 
 def choose(target: Target, operand: object, accumulate: object, m: DimLike, n: DimLike, k: DimLike, products: int) -> Choice | None:

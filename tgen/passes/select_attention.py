@@ -10,10 +10,10 @@ from ..ir.dtypes import DType
 from ..ir.errors import Unsupported
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.ops.attend import Attend, TiledAttend, Tiling
-from ..ir.ops.fused import PackA, PackB, Packing
+from ..ir.ops.fused import PackB, Packing
 from ..targets.target import Target
 from ..targets.tile import MacTile
-from .select import Choice, choose, converted, depth_block
+from .select import Choice, choose, converted, depth_block, whole_rows, whole_steps
 
 ROWS = 48  # of queries a kernel does at a time: enough that keys and values are read from L1 or L2 seldom
 SCORES_SHARE = 0.75  # of L1, for the scores of a block
@@ -44,12 +44,12 @@ def _tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
         raise Unsupported(f"{node.origin or 'attention'}: target {target.name} multiplies no {operand} into {op.accumulate}")
     scores, values = found
     rows, columns = _block(scores, values, m, n, op, target)
-    padded = not scores.tile.broadcast or scores.tile.k > 1
-    if padded:
-        q = [build.apply(PackA(scores.block[0] * scores.tile.m, scores.tile.k), x) for x in q]
+    q = [whole_steps(build, x, scores.tile) for x in q]
     qk, pv = _tiling(scores, target), _tiling(values, target)
     k, v = ([build.apply(PackB(t.packing), x) for x in parts] for t, parts in ((qk, k), (pv, v)))
-    new = TiledAttend(op, operand, node.types[0].shape[:-1], d, n, e, qk, pv, padded, rows, columns)
+    new = TiledAttend(
+        op, operand, node.types[0].shape[:-1], d, n, e, qk, pv, whole_rows(scores.tile, scores.block[0]), rows, columns
+    )
     return Value(Node(new, (*q, *k, *v, *inputs[op.fixed :]), node.origin))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.dims import DimLike, dim_max
+from ..ir.dims import DimLike, dim_max, nonnegative
 from ..ir.errors import Unsupported
 from ..ir.expr import Index, Load, affine, call, index
 from ..ir.forms import Join, Reshape, Scatter
@@ -39,6 +39,7 @@ class _Builder:
         self.reserved: dict[Value, Place] = {}  # where a kernel is asked to write: an output, or a part of a join
         self.weights: dict[Tensor, tuple[int, int]] = {}  # tensor → buffer, byte offset
         self.weight_bytes = 0
+        self.slack: DimLike = 0  # bytes behind the arena that may be read (and are not used)
 
     def plan(self) -> Plan:
         graph = self.graph
@@ -78,7 +79,7 @@ class _Builder:
         return Plan(
             self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
             tuple(buffers), tuple(self.kernels), tuple(self.steps), tuple((at, t) for t, (_, at) in self.weights.items()),
-            self.weight_bytes, arena, scratch,
+            self.weight_bytes, arena + self.slack, scratch,
         )  # fmt: skip
 
     # -- places ------------------------------------------------------------------------------------------------------------
@@ -209,6 +210,7 @@ class _Builder:
         places = [self.place(v) for v in node.inputs]
         for k in range(op.a_parts, op.a_parts + op.b_parts):
             places[k] = self._tiled(op.packing, least(op.depth, op.depth_block), node.inputs[k], op.b_parts > 1)
+        self._readable(node, places, op.a_parts, op.packing.k, op.whole_rows)
         results = [self._new(Value(node, k)) for k in range(len(node.types))]
         types = [v.type for v in node.inputs]
         kernel = contract_kernel(op, types, places, results, [t.dtype for t in node.types])
@@ -220,9 +222,24 @@ class _Builder:
         for first, tiling, depth in ((count, op.qk, op.depth), (2 * count, op.pv, op.columns)):
             for k in range(first, first + count):
                 places[k] = self._tiled(tiling.packing, least(depth, tiling.depth_block), node.inputs[k], count > 1)
+        self._readable(node, places, count, op.qk.packing.k, op.whole_rows)
         results = [self._new(Value(node, k)) for k in range(len(node.types))]
         kernel = attend_kernel(op, [v.type for v in node.inputs], places, results, [t.dtype for t in node.types])
         self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
+
+    def _readable(self, node: Node, places: list[Place], parts: int, step: int, rows: int) -> None:
+        """Makes sure that parts of A can be read as their tile does, or copies them: `step` neighbours along k at a time; `rows` rows
+        at a time, there or not, in the arena then, with slack behind all of it.
+        """
+        for k in range(parts):
+            value, place = node.inputs[k], places[k]
+            whole = step == 1 or place.strides[-1] == 1
+            inside = not rows or (self.buffers[place.buffer].kind == "arena" and nonnegative(place.strides[-2]))
+            if not (whole and inside):
+                places[k] = self._whole(Buffer("arena", bytes=value.type.bytes), value.type)
+                self._copy(value, places[k], "packing")
+            if rows:
+                self.slack = dim_max(self.slack, places[k].strides[-2] * (rows * value.type.dtype.size))
 
     def _tiled(self, packing: Packing, depth: DimLike, b: Value, packed: bool) -> Place:
         """B's place if tiles can be loaded from it as it is, else that of a copy. Several parts must lie alike: packed."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..ir.dims import DimLike, product
+from ..ir.dims import DimLike
 from ..ir.dtypes import DType
-from ..ir.expr import Expr, index, shift_axes
+from ..ir.expr import index
 from ..ir.ops.fused import Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
-from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable, rows_split
+from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable
 from ..kernels.specs import ContractKernel
 from .types import Place
 
@@ -27,20 +27,13 @@ def contract_kernel(
     epilogues = [flatten_loads(e, strides) for e in op.epilogues]
     stores = [flat_offset(axes, p.strides) for p in results]
     a, b = types[0], types[op.a_parts]
-    a_strides = places[0].strides
     b_place = places[op.a_parts].strides
-    if (b.rank == 6 and a.rank < len(op.lead) + 1) or (b.rank == 6 and op.a_padded):
-        batch, rows, epilogues, stores = _flattened(op.lead, epilogues, stores)
-        a_strides = a_strides[-2:]
-        b_strides: tuple[DimLike, ...] = b_place[-6:-3]
-    else:
-        batch, rows = op.lead[:-1], op.lead[-1]
-        a_strides = spread(a.shape, a_strides, batch)
-        b_batch = spread((*b.shape[:-6], 1, 1), (*b_place[:-6], 0, 0), batch)[:-2]
-        b_strides = (*b_batch, *b_place[-6:-3])
+    batch, rows = op.lead[:-1], op.lead[-1]
+    b_batch = spread((*b.shape[:-6], 1, 1), (*b_place[:-6], 0, 0), batch)[:-2]
+    b_strides = (*b_batch, *b_place[-6:-3])
     kernel = ContractKernel(
         batch, rows, op.columns, op.depth, op.tile, op.block, op.depth_block, op.packing.panel, op.products, op.a_parts, op.b_parts,
-        a_strides, b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
+        spread(a.shape, places[0].strides, batch), b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
     )  # fmt: skip
     return _batch_merged(kernel)
 
@@ -73,25 +66,6 @@ def spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence
     """Strides for (batch..., two more axes): 0 where the operand is broadcast over a batch axis."""
     lead = [0 if d == 1 else s for d, s in zip(shape[:-2], strides[:-2])]
     return (*([0] * (len(batch) - len(lead))), *lead, *strides[-2:])
-
-
-def _flattened(
-    lead: Sequence[DimLike], epilogues: list[Expr], stores: list[Expr]
-) -> tuple[tuple[DimLike, ...], DimLike, list[Expr], list[Expr]]:
-    """All lead axes as one m: by strides where every access allows it, else by division of the row number (once a row)."""
-    count = len(lead)
-    extents = list(lead)
-    while count > 1 and mergeable(0, 1, extents[1], epilogues, stores):
-        rename = {k: k - 1 for k in range(1, count + 1)}
-        epilogues = [merge(e, 0, rename) for e in epilogues]
-        stores = [merge_offset(s, 0, rename) for s in stores]
-        extents[:2] = [extents[0] * extents[1]]
-        count -= 1
-    if count > 1:
-        split = {**dict(enumerate(rows_split(index(0), extents))), count: index(1)}
-        epilogues = [shift_axes(e, split) for e in epilogues]
-        stores = [shift_axes(s, split) for s in stores]
-    return (), product(lead), epilogues, stores
 
 
 def _batch_merged(kernel: ContractKernel) -> ContractKernel:
