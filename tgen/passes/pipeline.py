@@ -19,6 +19,7 @@ from .epilogue import epilogue
 from .fold import fold
 from .inline import inline
 from .lower import lower
+from .narrow import narrow
 from .precision import faster_on, precision
 from .rows import rows
 from .select import select
@@ -47,6 +48,7 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
         *over,
+        Pass("narrow", narrow),
         Pass("select", lambda g: select(g, target)),
         Pass("select-attention", lambda g: select_attention(g, target)),
         Pass("fold-packing", fold),  # of weights
