@@ -118,6 +118,10 @@ class Node:
     def __getitem__(self, result: int) -> Value:
         return Value(self, result)
 
+    @property
+    def results(self) -> tuple[Value, ...]:
+        return tuple(Value(self, k) for k in range(len(self.types)))
+
 
 @dataclass(frozen=True)
 class Value:

@@ -1,6 +1,7 @@
 """epilogue: a map over the result of a contraction (or an attention) joins it.
 
     map_b(contraction(a, b), c…)   →   contraction(a, b, c…) with the map's body applied to the accumulator
+A map of several results (the parts of a split) gives the contraction several.
 Every map that reads the result element by element joins; if all readers do, the plain result is not stored at all.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from ..ir.expr import Expr, Index, Load, transform, walk
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.ops.fused import ProductOp
-from .inline import LARGEST_BODY, MOST_OPERANDS, map_body
+from .inline import LARGEST_BODY, MOST_OPERANDS, map_bodies
 
 
 def epilogue(graph: Graph) -> Graph:
@@ -18,25 +19,26 @@ def epilogue(graph: Graph) -> Graph:
     for value in graph.output_values:
         readers[value] = readers.get(value, 0) + 1
 
-    def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    def rebuild(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
         for old, value in zip(node.inputs, inputs):
             if readers[old] == 1:
-                fused = fuse_epilogue(Value(node), inputs, value)
+                fused = fuse_epilogue(node, inputs, value)
                 if fused is not None:
-                    return fused
+                    return fused.results
         return None
 
     return map_graph(graph, rebuild=rebuild)
 
 
-def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> Value | None:
-    """The contraction that computes the map `result` over `inputs`, of which `producer` is one; None if it is not such."""
-    body, op = map_body(result), producer.op
-    if body is None or not isinstance(op, ProductOp) or len(op.epilogues) != 1 or result.type.shape != producer.type.shape:
+def fuse_epilogue(node: Node, inputs: tuple[Value, ...], producer: Value) -> Node | None:
+    """The contraction that computes the map `node` over `inputs`, of which `producer` is one; None if it is not such."""
+    bodies, op = map_bodies(node), producer.op
+    if bodies is None or not isinstance(op, ProductOp) or len(op.epilogues) != 1:
         return None
     where = {k for k, v in enumerate(inputs) if v == producer}
-    loads = [x for x in walk(body) if isinstance(x, Load) and x.operand in where]
-    if not loads or not all(_same_element(x) for x in loads):
+    loads = {x for body in bodies for x in walk(body) if isinstance(x, Load) and x.operand in where}
+    same_shape = all(t.shape == producer.type.shape for t in node.types)
+    if not loads or not same_shape or not all(_same_element(x) for x in loads):
         return None
     operands = (*producer.node.inputs, *(v for v in dict.fromkeys(inputs) if v != producer))
     if len(operands) > MOST_OPERANDS:
@@ -48,10 +50,10 @@ def fuse_epilogue(result: Value, inputs: tuple[Value, ...], producer: Value) -> 
             return None
         return op.epilogues[0] if x.operand in where else Load(x.dtype, number[inputs[x.operand]], x.index)
 
-    fused = transform(body, rule)
-    if sum(1 for _ in walk(fused)) > LARGEST_BODY:
+    fused = tuple(transform(body, rule) for body in bodies)
+    if any(sum(1 for _ in walk(body)) > LARGEST_BODY for body in fused):
         return None
-    return Value(Node(op.with_epilogues((fused,)), operands, result.node.origin or producer.node.origin))
+    return Node(op.with_epilogues(fused), operands, node.origin or producer.node.origin)
 
 
 def _same_element(load: Load) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..ir.expr import Call, Expr, Index, Load, affine, index, shift_axes, transform, walk
+from ..ir.expr import Call, Expr, Index, Kept, Load, affine, index, shift_axes, transform, walk
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.loops import LoopProgram, Stage
 from ..ir.ops.fused import Loops
@@ -43,16 +43,30 @@ def inline(graph: Graph) -> Graph:
     return map_graph(graph, rebuild=rebuild)
 
 
+def map_bodies(node: Node) -> tuple[Expr, ...] | None:
+    """The body of each result over the axes of the results, if the node is a plain map of one or several results."""
+    if not isinstance(node.op, Loops):
+        return None
+    program = node.op.program
+    if program.rows != len(program.extents) or any(s.kind != "once" for s in program.stages):
+        return None
+    done: list[Expr] = []
+    bodies: dict[int, Expr] = {}
+    for stage in program.stages:
+        done.append(transform(stage.body, lambda x: done[x.stage] if isinstance(x, Kept) else None))
+        if stage.output is None:
+            continue
+        axis_of = {i.axis: index(k) for k, i in enumerate(stage.index) if isinstance(i, Index)}
+        if len(axis_of) != program.rows:
+            return None
+        bodies[stage.output] = shift_axes(done[-1], axis_of)
+    return tuple(bodies[k] for k in range(len(bodies)))
+
+
 def map_body(value: Value) -> Expr | None:
-    """The body over the axes of the result, if value is the result of a loop program that is a plain map."""
-    if not isinstance(value.op, Loops):
-        return None
-    program = value.op.program
-    if len(program.stages) != 1 or program.rows != len(program.extents):
-        return None
-    stage = program.stages[0]
-    axis_of = {i.axis: index(k) for k, i in enumerate(stage.index) if isinstance(i, Index)}
-    return shift_axes(stage.body, axis_of) if len(axis_of) == program.rows else None
+    """The body over the axes of the result, if value is the only result of a loop program that is a plain map."""
+    bodies = map_bodies(value.node)
+    return bodies[0] if bodies is not None and len(bodies) == 1 else None
 
 
 def is_view(value: Value) -> bool:

@@ -1,8 +1,9 @@
-"""narrow: a conversion to fewer bits is done where the value is computed, not behind views of it.
+"""narrow: conversions to fewer bits are done where a value is computed, not behind views of it.
 
-    cast(transpose(reshape(x)))   →   transpose(reshape(cast(x)))
-if every reader of x, behind whatever views, converts it in the same way. The conversion then joins the kernel that computes x, less
-memory is written and read, and what reads the views can read them in place.
+    cast(transpose(reshape(x)))                     →   transpose(reshape(cast(x)))
+    part_0(transpose(x)), part_1(transpose(x))      →   transpose(x_0), transpose(x_1);  x_0, x_1 = parts(x)
+if every reader of x, behind whatever views, is a conversion. The conversions then join the kernel that computes x, less memory is
+written and read, and what reads the views can read them in place.
 """
 
 from __future__ import annotations
@@ -17,42 +18,48 @@ from ..ir.loops import LoopProgram, Stage
 from ..ir.ops.fused import Loops, ProductOp
 from ..ir.types import TensorType
 from .inline import is_view, map_body
-from .lower import map_program
+from .lower import loop_axes
 
 
 @dataclass
 class _Cone:
-    """What is between a value and its conversions. body: of the conversion, over Kept(0)."""
+    """What is between a value and its conversions: views, ends (with the number of the conversion), bodies over Kept(0)."""
 
     views: list[Node] = field(default_factory=list)
-    ends: list[Node] = field(default_factory=list)
-    body: Expr | None = None
+    ends: dict[Node, int] = field(default_factory=dict)
+    bodies: list[Expr] = field(default_factory=list)
 
 
 def narrow(graph: Graph) -> Graph:
     """evaluate is unchanged; runs on loops and views, before they are inlined."""
-    starts: dict[Node, Expr] = {}
+    starts: dict[Node, list[Expr]] = {}
     views: set[Node] = set()
-    ends: set[Node] = set()
+    ends: dict[Node, int] = {}
     for node in graph.nodes:
         cone = _cone(graph, node)
-        if cone is not None and cone.views and cone.body is not None:
-            starts[node] = cone.body
+        if cone is not None and (cone.views or len(cone.bodies) > 1):
+            starts[node] = cone.bodies
             views.update(cone.views)
             ends.update(cone.ends)
+    converted: dict[Value, list[Value]] = {}  # a value of a cone → it, by each of the conversions
 
     def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | None:
-        if node in starts:
-            return _converted(Value(Node(node.op, inputs, node.origin)), starts[node])
         if node in ends:
-            return inputs[0]
-        return _view(node, inputs[0]) if node in views else None
+            return converted[node.inputs[0]][ends[node]]
+        if node in starts:
+            found = _converted(Value(Node(node.op, inputs, node.origin)), starts[node])
+        elif node in views:
+            found = [_view(node, v) for v in converted[node.inputs[0]]]
+        else:
+            return None
+        converted[Value(node)] = found
+        return found[0]  # nobody but the cone reads it
 
     return map_graph(graph, rebuild=rebuild) if starts else graph
 
 
 def _cone(graph: Graph, node: Node) -> _Cone | None:
-    """The cone of a node that computes one value; None where some reader takes it as it is, or conversions differ."""
+    """The cone of a node that computes one value; None where some reader takes it as it is."""
     if isinstance(node.op, (Input, Constant)) or len(node.types) != 1 or _is_view(node):
         return None
     cone, waiting = _Cone(), [Value(node)]
@@ -66,9 +73,9 @@ def _cone(graph: Graph, node: Node) -> _Cone | None:
             if _is_view(reader):
                 cone.views.append(reader)
                 waiting.append(Value(reader))
-            elif body is not None and cone.body in (None, body):
-                cone.body = body
-                cone.ends.append(reader)
+            elif body is not None:
+                cone.bodies += [body] if body not in cone.bodies else []
+                cone.ends[reader] = cone.bodies.index(body)
             else:
                 return None
     return cone
@@ -86,33 +93,34 @@ def _conversion(node: Node, value: Value) -> Expr | None:
     body = map_body(Value(node))
     if body is None or body.dtype.bits >= value.type.dtype.bits:
         return None
-    here = tuple(str(k) for k in _axes(value.type))
-
-    def rule(x: Expr) -> Expr | None:
-        return Kept(x.dtype, 0) if isinstance(x, Load) and tuple(map(str, x.index)) == here else None
-
-    bare = transform(body, rule)
-    return bare if not _places(bare) else None
+    here = _axes(value.type)
+    bare = transform(body, lambda x: Kept(x.dtype, 0) if isinstance(x, Load) and x.index == here else None)
+    return None if any(isinstance(x, (Load, Index)) for x in walk(bare)) else bare
 
 
-def _axes(type_: TensorType) -> list[Expr]:
-    return [const(0, I64) if d == 1 else index(k) for k, d in enumerate(type_.shape)]
+def _axes(type_: TensorType) -> tuple[Expr, ...]:
+    """The position of an element of the result, as bodies of maps say it."""
+    return tuple(const(0, I64) if d == 1 else index(k) for k, d in enumerate(type_.shape))
 
 
-def _places(body: Expr) -> bool:
-    """Whether the body still depends on where it is computed."""
-    return any(isinstance(x, (Load, Index)) for x in walk(body))
-
-
-def _converted(value: Value, body: Expr) -> Value:
-    """The value converted: in the epilogue, where its op has one."""
+def _converted(value: Value, bodies: list[Expr]) -> list[Value]:
+    """The value by each conversion: in the epilogue, where its op has one; else by a map."""
     op, node = value.op, value.node
     if isinstance(op, ProductOp):
-        finished = transform(body, lambda x: op.epilogues[0] if isinstance(x, Kept) else None)
-        return Value(Node(op.with_epilogues((finished,)), node.inputs, node.origin))
-    loads = transform(body, lambda x: Load(x.dtype, 0, tuple(_axes(value.type))) if isinstance(x, Kept) else None)
-    program = map_program(loads, value.type.with_dtype(body.dtype), [value.type])
-    return Value(Node(program, (value,), node.origin))
+        result = op.epilogues[0]
+        finished = tuple(transform(body, lambda x: result if isinstance(x, Kept) else None) for body in bodies)
+        new = Node(op.with_epilogues(finished), node.inputs, node.origin)
+    else:
+        axes, looped = loop_axes(value.type.shape)
+        at = tuple(axes)
+        stages = (
+            Stage("once", Load(value.type.dtype, 0, at)),
+            *(Stage("once", body, output=k, index=at) for k, body in enumerate(bodies)),
+        )
+        types = tuple(value.type.with_dtype(b.dtype) for b in bodies)
+        extents = tuple(value.type.shape[k] for k in looped)
+        new = Node(Loops(LoopProgram(extents, len(looped), stages, types)), (value,), node.origin)
+    return list(new.results)
 
 
 def _view(node: Node, source: Value) -> Value:
@@ -120,8 +128,15 @@ def _view(node: Node, source: Value) -> Value:
     op = node.op
     if isinstance(op, Loops):
         program, dtype = op.program, source.type.dtype
-        stage = program.stages[0]
-        body = transform(stage.body, lambda x: Load(dtype, x.operand, x.index) if isinstance(x, Load) else None)
-        outputs = tuple(t.with_dtype(dtype) for t in program.outputs)
-        op = Loops(LoopProgram(program.extents, program.rows, (Stage(stage.kind, body, None, stage.output, stage.index),), outputs))
+        stages = tuple(
+            Stage(
+                s.kind,
+                transform(s.body, lambda x: Load(dtype, x.operand, x.index) if isinstance(x, Load) else None),
+                None,
+                s.output,
+                s.index,
+            )
+            for s in program.stages
+        )
+        op = Loops(LoopProgram(program.extents, program.rows, stages, tuple(t.with_dtype(dtype) for t in program.outputs)))
     return Value(Node(op, (source,), node.origin))

@@ -40,13 +40,13 @@ class Choice:
 def select(graph: Graph, target: Target) -> Graph:
     """evaluate is unchanged; no plain contraction is left."""
 
-    def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | None:
-        return tiled(node, inputs, target) if isinstance(node.op, Contraction) else None
+    def rebuild(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        return tiled(node, inputs, target).results if isinstance(node.op, Contraction) else None
 
     return map_graph(graph, rebuild=rebuild)
 
 
-def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
+def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
     op = node.op
     assert isinstance(op, Contraction)
     a, b = inputs[: op.a_parts], inputs[op.a_parts : op.a_parts + op.b_parts]
@@ -81,7 +81,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
         packing,
         whole_rows(tile, mr),
     )
-    return Value(Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin))
+    return Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin)
 
 
 def converted(x: Value, dtype: DType) -> Value:

@@ -22,13 +22,13 @@ SCORES_SHARE = 0.75  # of L1, for the scores of a block
 def select_attention(graph: Graph, target: Target) -> Graph:
     """evaluate is unchanged; no plain `attend` is left."""
 
-    def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | None:
-        return _tiled(node, inputs, target) if isinstance(node.op, Attend) else None
+    def rebuild(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        return _tiled(node, inputs, target).results if isinstance(node.op, Attend) else None
 
     return map_graph(graph, rebuild=rebuild)
 
 
-def _tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
+def _tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
     op, build = node.op, Builder()
     assert isinstance(op, Attend)
     q, k, v = (list(inputs[side * op.parts : (side + 1) * op.parts]) for side in range(3))
@@ -50,7 +50,7 @@ def _tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Value:
     new = TiledAttend(
         op, operand, node.types[0].shape[:-1], d, n, e, qk, pv, whole_rows(scores.tile, scores.block[0]), rows, columns
     )
-    return Value(Node(new, (*q, *k, *v, *inputs[op.fixed :]), node.origin))
+    return Node(new, (*q, *k, *v, *inputs[op.fixed :]), node.origin)
 
 
 def _choices(op: Attend, operand: DType, shapes: tuple[tuple[DimLike, ...], ...], target: Target) -> tuple[Choice, Choice] | None:
