@@ -41,12 +41,20 @@ def machine_of(target: Target) -> llvm.Machine:
 
 
 def compile_graph(
-    graph: Graph, target: Target, precision: str, observe: Callable[..., Any] | None = None, mask: str = ""
+    graph: Graph,
+    target: Target,
+    precision: str,
+    observe: Callable[..., Any] | None = None,
+    mask: str = "",
+    profile: bool = False,
 ) -> Compiled:
-    """Everything that can be done once. observe(pass name, graph): called after each pass; mask: see `tgen.ragged`."""
+    """Everything that can be done once. observe(pass name, graph): called after each pass; mask: see `tgen.ragged`.
+
+    profile: code that notes times in each step (see `emit_program`); its caller gives it a place for them.
+    """
     fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
     plan = build(fused)
-    ir = emit_program(plan, target)
+    ir = emit_program(plan, target, profile)
     machine = machine_of(target)
     _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
     code = llvm.compile_object(ir, machine)

@@ -32,8 +32,8 @@ RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier
 class Frame:
     """Layout of what a call hands to native code, in 8-byte words from RUNTIME_BYTES on.
 
-    arena, weights, scratch (pointers), scratch bytes a thread; then pointers of inputs and outputs, values of symbols, chunk counters,
-    cycle counts before and after each step (written by profiling code only).
+    arena, weights, scratch (pointers), scratch bytes a thread, times (pointer; used by profiling code only: see `emit_program`); then
+    pointers of inputs and outputs, values of symbols, chunk counters.
     """
 
     inputs: int
@@ -41,7 +41,8 @@ class Frame:
     symbols: int
     steps: int
 
-    HEADER = 4
+    TIMES = 4
+    HEADER = 5
 
     @property
     def first_symbol(self) -> int:
@@ -52,12 +53,8 @@ class Frame:
         return self.first_symbol + self.symbols
 
     @property
-    def first_time(self) -> int:
-        return self.first_counter + self.steps
-
-    @property
     def words(self) -> int:
-        return RUNTIME_BYTES // 8 + self.first_time + self.steps + 1
+        return RUNTIME_BYTES // 8 + self.first_counter + self.steps
 
 
 def frame_of(plan: Plan) -> Frame:
@@ -65,7 +62,9 @@ def frame_of(plan: Plan) -> Frame:
 
 
 def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
-    """LLVM IR of the whole model. profile: thread 0 notes the cycle counter between steps."""
+    """LLVM IR of the whole model. profile: threads note the cycle counter at begin and end of their work in each step, as i64 times
+    [threads, steps, 2].
+    """
     module = ll.Module("tgen")
     module.triple = target.triple
     kernels = [_kernel(module, f"kernel.{k}", kernel, plan.symbols, target) for k, kernel in enumerate(plan.kernels)]
@@ -119,22 +118,24 @@ class _Program:
         used = {name: tiles[name] for k in self.plan.kernels for name in tiles_of(k)}
         for tile in used.values():
             tile.enter(self.c.b)
-        self._note(0)
         for number, step in enumerate(self.plan.steps):
+            self._note(number, 0)
             self._step(number, step.kernel, step.operands)
+            self._note(number, 1)
             if number + 1 < len(self.plan.steps):
                 self.c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
-            self._note(number + 1)
         for tile in used.values():
             tile.leave(self.c.b)
         return self.c.finish()
 
-    def _note(self, number: int) -> None:
-        """Thread 0 writes the cycle counter to time `number`."""
-        if self.profile:
-            with self.c.when(self.c.b.icmp_signed("==", self.thread, I64(0))):
-                cycles = self.c.b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
-                self.c.b.store(cycles, self._word(self.c.b, self.frame.first_time + number))
+    def _note(self, step: int, end: int) -> None:
+        """Profiling: this thread's begin (0) or end (1) of its work in a step."""
+        if not self.profile:
+            return
+        b = self.c.b
+        at = b.add(b.mul(self.thread, I64(2 * self.frame.steps)), I64(2 * step + end))
+        cycles = b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
+        b.store(cycles, b.gep(self._load(Frame.TIMES), [at], source_etype=I64))
 
     def _step(self, number: int, kernel: int, operands: Sequence[Any]) -> None:
         c = self.c
