@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from tgen.bench import compare
 from tgen.bench.inputs import sizes, work_of
+from tgen.bench.rows import difference, timed_row
+from tgen.cli import main
 from tgen.frontends import load
 from tgen.ir.errors import TgenError
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    weight = numpy_helper.from_array(np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32), "w")
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 16])
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])], "g", [x], [y], [weight]
-    )
-    path = tmp_path_factory.mktemp("model") / "small.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return str(path)
-
-
 @pytest.mark.peer("onnxruntime")
 def test_compare(model) -> None:
-    report = compare(model, ["onnxruntime", "torch"], shapes={"batch": 3}, rounds=2, burst=0.01)
-    tgen, peer, failed = report.rows
-    assert (tgen.name, peer.name) == ("tgen", "onnxruntime")
+    names = ["onnxruntime", "torch", "tgen:generic"]
+    report = compare(model, names, shapes={"batch": 3}, rounds=2, burst=0.01, cache=False)
+    tgen, peer, failed, generic = report.rows
+    assert [r.name for r in report.rows] == ["tgen", *names]
     assert tgen.ratio == 1.0 and peer.error is not None and peer.error < 1e-6
-    assert all(r.median and r.p10 <= r.p99 and r.load_seconds > 0 and r.megabytes > 0 and r.gflops > 0 for r in (tgen, peer))
-    assert failed.failed and failed.median is None, "torch does not read .onnx files"
+    for row in (tgen, peer, generic):
+        assert row.median and row.p10 <= row.p99 and row.ratio_low <= row.ratio <= row.ratio_high
+        assert row.load_seconds > 0 and row.megabytes > 0 and row.gflops > 0 and row.roofline > 0 and not row.failed
+    assert "torch" in failed.failed and failed.median is None, "torch does not read .onnx files"
     assert json.loads(json.dumps(report.to_json()))["facts"]["shapes"] == {"batch": 3}
+
+
+def test_row() -> None:
+    row = timed_row("peer", [[2e-3, 4e-3, 3e-3], [5e-3]], [[1e-3], [1e-3]], flops=4e6, floor=1e-3, error=0.5, note="n")
+    assert (row.median, row.ratio, row.gflops, row.roofline) == pytest.approx((4.0, 4.0, 1.0, 0.25))
+    assert row.ratio_low == pytest.approx(3.1) and row.ratio_high == pytest.approx(4.9)
+    assert (row.error, row.note, row.failed) == (0.5, "n", "")
+
+
+def test_difference() -> None:
+    mine, theirs = {"y": np.array([1.0, -4.0]), "z": np.zeros(3)}, {"y": np.array([1.0, -3.0]), "z": np.zeros(2)}
+    assert difference(mine, theirs) == 0.25
+    assert difference(mine, {"other": np.zeros(1)}) is None
 
 
 def test_work(model) -> None:
@@ -47,19 +48,15 @@ def test_work(model) -> None:
     assert work_of(graph, {"batch": 3}) == (2.0 * 3 * 8 * 16, 8 * 16 * 4)
 
 
-def test_unknown_contestant_and_symbol(model) -> None:
+def test_unknown_contestant_option_and_symbol(model) -> None:
     with pytest.raises(TgenError, match="no contestant is named 'onnxruntimes'"):
         compare(model, ["onnxruntimes"])
+    with pytest.raises(TgenError, match="only tgen takes an option, one of highest, .*generic"):
+        compare(model, ["openvino:medium"])
     with pytest.raises(TgenError, match="no symbol 'seq'"):
         compare(model, shapes={"seq": 1})
 
 
-def test_worker_ends_with_its_asker() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tgen.bench.worker"],
-        input='{"job": {}, "feeds": "nowhere.npz"}\n',
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert "FileNotFoundError" in json.loads(done.stdout)["error"]
+def test_unknown_contestant_on_the_command_line(model, capsys) -> None:
+    assert main(["bench", model, "--vs", "nobody"]) == 2
+    assert "no contestant is named 'nobody'" in capsys.readouterr().err

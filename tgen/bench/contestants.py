@@ -1,84 +1,131 @@
-"""Those who run: each loads a model and gives a function from feeds to outputs. Only worker processes import this."""
+"""Those who run: each loads a model and gives a call without arguments. Only worker processes load anything here.
+
+A contestant is a name of NAMES; `tgen:OPTION` is tgen with another precision (`tgen:medium`) or target (`tgen:generic`).
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..ir.errors import Unsupported
+from ..api import PRECISIONS
+from ..ir.errors import InvalidInput, Unsupported
 
-Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+Feeds = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is asked to load. model: as the user gave it; onnx: the same as an .onnx file ("" if there is none)."""
+    """What a worker is asked to load.
+
+    model: as the user gave it; onnx: the same as an .onnx file ("" if there is none, and `why_no_onnx` says why);
+    cache: whether tgen may use its compile cache.
+    """
 
     contestant: str
     model: str
     onnx: str
-    shapes: dict[str, int]
     threads: int
     precision: str
     target: str
+    cache: bool = True
+    why_no_onnx: str = ""
 
 
-def load(job: Job) -> Run:
-    """The contestant ready to run; raises Unsupported naming what is missing."""
-    try:
-        return _LOADERS[job.contestant](job)
-    except ImportError as error:
-        raise Unsupported(f"{job.contestant} is not installed: {error}") from error
+@dataclass(frozen=True)
+class Ready:
+    """call: one run, with as little around it as the runtime's own interface allows; outputs: its result as arrays by name.
+
+    note: what a reader of the row should know, such as that another precision than the one asked for is used.
+    """
+
+    call: Callable[[], Any]
+    outputs: Callable[[Any], dict[str, np.ndarray]]
+    note: str = ""
 
 
-def _tgen(job: Job) -> Run:
+def base_name(contestant: str) -> str:
+    """`tgen` for `tgen:medium`. Raises InvalidInput for what nobody knows."""
+    from ..targets.find import all_targets
+
+    name, _, option = contestant.partition(":")
+    if name not in NAMES:
+        raise InvalidInput(f"no contestant is named {contestant!r}; known: {', '.join(NAMES)}")
+    options = (*PRECISIONS, *(t.name for t in all_targets()))
+    if option and (name != "tgen" or option not in options):
+        raise InvalidInput(f"contestant {contestant!r}: only tgen takes an option, one of {', '.join(options)}")
+    return name
+
+
+def load(job: Job, feeds: Feeds) -> Ready:
+    """The contestant ready to run on these inputs; raises Unsupported naming what is missing."""
+    return _LOADERS[base_name(job.contestant)][1](job, feeds)
+
+
+def import_for(job: Job) -> None:
+    """Imports the runtime, so that loading a model is timed without it; raises Unsupported where it is not installed."""
+    for module in _LOADERS[base_name(job.contestant)][0]:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise Unsupported(f"{job.contestant} is not installed: {error}") from error
+
+
+def _tgen(job: Job, feeds: Feeds) -> Ready:
     import tgen
 
-    executable = tgen.compile(job.model, shapes=job.shapes, threads=job.threads, precision=job.precision, target=job.target)
-    return executable.run
+    option = job.contestant.partition(":")[2]
+    if option:
+        job = replace(job, **{"precision" if option in PRECISIONS else "target": option})
+    executable = tgen.compile(job.model, threads=job.threads, precision=job.precision, target=job.target, cache=job.cache)
+    names = [spec.name for spec in executable.outputs]
+    arrays = [feeds[spec.name] for spec in executable.inputs]
+    cached = "from the cache" if executable.report["cached"] else ""
+    return Ready(lambda: executable(*arrays), lambda results: dict(zip(names, results)), cached)
 
 
-def _needs_onnx(job: Job) -> str:
+def _onnx_of(job: Job) -> str:
     if not job.onnx:
-        raise Unsupported(f"{job.contestant} needs an .onnx file; exporting {job.model} takes torch and transformers")
+        raise Unsupported(f"{job.contestant} needs an .onnx file: {job.why_no_onnx or 'there is none'}")
     return job.onnx
 
 
-def _onnxruntime(job: Job) -> Run:
+def _onnxruntime(job: Job, feeds: Feeds) -> Ready:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job.threads
     options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(_needs_onnx(job), options, providers=["CPUExecutionProvider"])
-    names = [o.name for o in session.get_outputs()]
-    return lambda feeds: dict(zip(names, session.run(names, dict(feeds))))
+    session = onnxruntime.InferenceSession(_onnx_of(job), options, providers=["CPUExecutionProvider"])
+    names, given = [o.name for o in session.get_outputs()], dict(feeds)
+    return Ready(lambda: session.run(names, given), lambda results: dict(zip(names, results)))
 
 
-def _openvino(job: Job, precision: str = "f32") -> Run:
+def _openvino(job: Job, feeds: Feeds, precision: str = "f32") -> Ready:
     import openvino
 
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": job.threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-    compiled = core.compile_model(core.read_model(_needs_onnx(job)), "CPU", settings)
-    request = compiled.create_infer_request()
+    compiled = core.compile_model(core.read_model(_onnx_of(job)), "CPU", settings)
+    request, given = compiled.create_infer_request(), dict(feeds)
     names = [o.get_any_name() for o in compiled.outputs]
-
-    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        results = request.infer(dict(feeds), share_inputs=True, share_outputs=True)
-        return {name: results[k] for k, name in enumerate(names)}
-
-    return run
-
-
-def _openvino_bf16(job: Job) -> Run:
-    return _openvino(job, "bf16")
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return Ready(
+        lambda: request.infer(given, share_inputs=True, share_outputs=True),
+        lambda results: {name: np.array(results[k]) for k, name in enumerate(names)},
+        "" if used == precision else f"runs as {used}",
+    )
 
 
-def _torch(job: Job) -> Run:
+def _openvino_bf16(job: Job, feeds: Feeds) -> Ready:
+    return _openvino(job, feeds, "bf16")
+
+
+def _torch(job: Job, feeds: Feeds, *, half: bool = False, inductor: bool = False) -> Ready:
     import torch
     import transformers
 
@@ -87,49 +134,39 @@ def _torch(job: Job) -> Run:
         model = transformers.AutoModel.from_pretrained(job.model, local_files_only=True).eval()
     except (OSError, ValueError) as error:
         raise Unsupported(f"torch runs Hugging Face folders only: {error}") from error
+    model = model.to(torch.bfloat16 if half else torch.float32)
+    run = torch.compile(model) if inductor else model
+    given = {name: torch.from_numpy(array) for name, array in feeds.items()}
 
-    def run(feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def call() -> Any:
         with torch.inference_mode():
-            return {"last_hidden_state": model(**{k: torch.from_numpy(v) for k, v in feeds.items()}).last_hidden_state.numpy()}
+            return run(**given).last_hidden_state
 
-    return run
+    return Ready(call, lambda hidden: {"last_hidden_state": hidden.float().numpy()})
 
 
-_LOADERS: dict[str, Callable[[Job], Run]] = {
-    "tgen": _tgen,
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-    "openvino-bf16": _openvino_bf16,
-    "torch": _torch,
+def _torch_bf16(job: Job, feeds: Feeds) -> Ready:
+    return _torch(job, feeds, half=True)
+
+
+def _torch_inductor(job: Job, feeds: Feeds) -> Ready:
+    return _torch(job, feeds, inductor=True)
+
+
+def _torch_inductor_bf16(job: Job, feeds: Feeds) -> Ready:
+    return _torch(job, feeds, half=True, inductor=True)
+
+
+_TORCH = ("torch", "transformers")
+_LOADERS: dict[str, tuple[tuple[str, ...], Callable[[Job, Feeds], Ready]]] = {
+    "tgen": (("tgen",), _tgen),
+    "onnxruntime": (("onnxruntime",), _onnxruntime),
+    "openvino": (("openvino",), _openvino),
+    "openvino-bf16": (("openvino",), _openvino_bf16),
+    "torch": (_TORCH, _torch),
+    "torch-bf16": (_TORCH, _torch_bf16),
+    "torch-inductor": (_TORCH, _torch_inductor),
+    "torch-inductor-bf16": (_TORCH, _torch_inductor_bf16),
 }
 NAMES = tuple(_LOADERS)
-
-
-def export_folder(folder: str, path: str) -> None:
-    """A Hugging Face folder as an .onnx file with dynamic axes, by torch's exporter. Raises Unsupported without torch."""
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise Unsupported(f"exporting {folder} for other runtimes takes torch and transformers: {error}") from error
-    model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager").eval()
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    inputs = tuple(torch.ones((1, 8), dtype=torch.int64) for _ in names)
-    axes = {name: {0: "batch", 1: "seq"} for name in [*names, "last_hidden_state"]}
-
-    class Encoder(torch.nn.Module):
-        def forward(self, ids: Any, mask: Any, types: Any) -> Any:
-            return self.model(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
-
-    encoder = Encoder()
-    encoder.model = model
-    torch.onnx.export(
-        encoder,
-        inputs,
-        path,
-        input_names=names,
-        output_names=["last_hidden_state"],
-        dynamic_axes=axes,
-        opset_version=17,
-        dynamo=False,
-    )
+NEED_ONNX = ("onnxruntime", "openvino", "openvino-bf16")

@@ -6,104 +6,25 @@ turns within one run take both out of the comparison. What is compared is paired
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, cast
 
 import numpy as np
 
-from ..ir.errors import InvalidInput, TgenError
-from ..ir.graph import Graph
+from ..ir.errors import TgenError
+from .contestants import NEED_ONNX, Job, base_name
+from .export import onnx_file
 from .inputs import random_feeds, sizes, work_of
+from .process import Worker
+from .rows import Report, Row, difference, timed_row
 
 ROUNDS, BURST, WARMUP = 15, 0.15, 3
-LOAD_SECONDS = 600.0
 
-
-@dataclass(frozen=True)
-class Row:
-    """One contestant. Times in milliseconds a run; ratio: its median over tgen's, with the interval of nine rounds in ten.
-
-    gflops: of the model's contractions, per second. roofline: the fraction of this machine's measured ceilings that is.
-    error: greatest difference from the first contestant's outputs of the same name and shape, over the greatest magnitude there.
-    """
-
-    name: str
-    median: float | None = None
-    p10: float | None = None
-    p99: float | None = None
-    ratio: float | None = None
-    ratio_low: float | None = None
-    ratio_high: float | None = None
-    gflops: float | None = None
-    roofline: float | None = None
-    error: float | None = None
-    load_seconds: float | None = None
-    megabytes: float | None = None
-    failed: str = ""
-
-
-@dataclass(frozen=True)
-class Report:
-    """rows: tgen first. facts: what the rows hold for (model, shapes, threads, precision)."""
-
-    rows: tuple[Row, ...]
-    facts: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"facts": dict(self.facts), "rows": [asdict(r) for r in self.rows]}
-
-
-class _Worker:
-    def __init__(self, job: Mapping[str, Any], feeds: Path) -> None:
-        self.name = job["contestant"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tgen.bench.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.times: list[list[float]] = []
-        self.facts = self.ask({"job": dict(job), "feeds": str(feeds)})
-        if "error" not in self.facts:
-            self.stop()
-
-    def ask(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a command; {"error": …} when the process died."""
-        try:
-            cast(IO[str], self.process.stdin).write(json.dumps(command) + "\n")
-            cast(IO[str], self.process.stdin).flush()
-            line = cast(IO[str], self.process.stdout).readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            return {"error": f"the process ended with code {self.process.wait()}"}
-        return cast(dict[str, Any], json.loads(line))
-
-    def turn(self, command: Mapping[str, Any]) -> dict[str, Any]:
-        """A command while this one alone runs."""
-        os.kill(self.process.pid, signal.SIGCONT)
-        answer = self.ask(command)
-        self.stop()
-        return answer
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            os.kill(self.process.pid, signal.SIGSTOP)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            cast(IO[str], stream).close()
+Tell = Callable[[str], None]
 
 
 def compare(
@@ -114,115 +35,91 @@ def compare(
     threads: int | None = None,
     precision: str = "highest",
     target: str = "host",
+    cache: bool = True,
     rounds: int = ROUNDS,
     burst: float = BURST,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Tell | None = None,
 ) -> Report:
     """tgen beside `contestants` on a model file or folder, all with the same inputs and number of threads.
 
-    burst: seconds of a turn. progress: told what is going on. A contestant that cannot load is reported, not fatal.
-    Raises InvalidInput for a contestant that nobody knows, and what loading the model raises.
+    burst: seconds of a turn. cache: whether tgen may load what it compiled before. progress: told what is going on.
+    A contestant that fails is a row that says why. Raises InvalidInput for one that nobody knows, what loading the model raises, and
+    TgenError if tgen itself fails.
     """
     from ..frontends import load
     from ..runtime.threads import budget
-    from .contestants import NAMES
 
-    unknown = [c for c in contestants if c not in NAMES]
-    if unknown:
-        raise InvalidInput(f"no contestant is named {unknown[0]!r}; known: {', '.join(NAMES)}")
+    names = list(dict.fromkeys(["tgen", *contestants]))
+    families = {base_name(name) for name in names}
     tell = progress or (lambda _: None)
     graph = load(model)
     values = sizes(graph, shapes or {})
     count = threads or budget()
-    names = ["tgen", *(c for c in contestants if c != "tgen")]
-    with tempfile.TemporaryDirectory(prefix="tgen-bench-") as folder:
-        feeds = Path(folder) / "inputs.npz"
-        np.savez(feeds, **random_feeds(graph, values, seed))  # type: ignore[arg-type]
-        onnx = _onnx_file(Path(model), Path(folder), names)
-        common = {"model": str(model), "onnx": onnx, "shapes": {}, "threads": count, "precision": precision, "target": target}
-        workers: list[_Worker] = []
-        try:
-            for name in names:
-                tell(f"loading {name}")
-                workers.append(_Worker({**common, "contestant": name}, feeds))
-            rows = _measure(workers, Path(folder), rounds, burst, tell)
-            tell("measuring this machine's ceilings")
-            rows = _against_ceilings(rows, graph, values, target, count)
-        finally:
-            for worker in workers:
-                worker.close()
+    with tempfile.TemporaryDirectory(prefix="tgen-bench-") as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        np.savez(folder / "inputs.npz", **random_feeds(graph, values, seed))  # type: ignore[arg-type]
+        onnx, why = onnx_file(Path(model), folder) if families & set(NEED_ONNX) else ("", "")
+        workers: list[Worker] = []
+        for contestant in names:
+            tell(f"loading {contestant}")
+            job = Job(contestant, str(model), onnx, count, precision, target, cache, why)
+            workers.append(Worker(asdict(job), folder / "inputs.npz"))
+            stack.callback(workers[-1].close)
+        errors = _errors(workers, folder)
+        _take_turns(workers, rounds, burst, tell)
+        tell("measuring this machine's ceilings")
+        work = work_of(graph, values)
+        rows = _rows(workers, errors, work[0], _floor(work, target, count))
     facts = {"model": str(model), "shapes": values, "threads": count, "precision": precision, "target": target, "rounds": rounds}
     return Report(tuple(rows), facts)
 
 
-def _against_ceilings(rows: Sequence[Row], graph: Graph, values: Mapping[str, int], target: str, threads: int) -> list[Row]:
-    """Rows with GFLOP/s and the fraction of the roofline; the contestants are stopped meanwhile."""
+def _floor(work: tuple[float, float], target: str, threads: int) -> float:
+    """The least seconds of a run by the roofline; the contestants are stopped meanwhile."""
     from ..codegen import llvm
     from ..targets.find import find_target
     from .calibrate import measure
 
-    flops, weights = work_of(graph, values)
-    ceilings = measure(find_target(target, llvm.host_features(), llvm.host_triple()), threads)
-    floor = ceilings.floor_seconds(flops, weights)
-    return [
-        row if row.median is None else replace(row, gflops=flops / row.median / 1e6, roofline=floor / (row.median / 1e3))
-        for row in rows
-    ]
+    return measure(find_target(target, llvm.host_features(), llvm.host_triple()), threads).floor_seconds(*work)
 
 
-def _onnx_file(model: Path, folder: Path, names: Sequence[str]) -> str:
-    """The .onnx file for those who need one: the model itself, or an export of a folder ("" if that is impossible)."""
-    if not model.is_dir():
-        return str(model)
-    if (model / "model.onnx").is_file():
-        return str(model / "model.onnx")
-    if not any(n.startswith(("onnx", "openvino")) for n in names):
-        return ""
-    path = folder / "model.onnx"
-    code = "import sys; from tgen.bench.contestants import export_folder; export_folder(*sys.argv[1:])"
-    done = subprocess.run([sys.executable, "-c", code, str(model), str(path)], capture_output=True, check=False)
-    return str(path) if done.returncode == 0 and path.is_file() else ""
+def _errors(workers: Sequence[Worker], folder: Path) -> list[float | None]:
+    """How far each one's outputs are from those of the first, tgen."""
+    found: list[dict[str, np.ndarray]] = []
+    for number, worker in enumerate(workers):
+        path = folder / f"{number}.npz"
+        outputs = {}
+        if not worker.failed and "error" not in worker.turn({"save": str(path)}):
+            with np.load(path) as data:
+                outputs = {k: data[k] for k in data.files}
+        found.append(outputs)
+    return [difference(outputs, found[0]) for outputs in found]
 
 
-def _measure(workers: Sequence[_Worker], folder: Path, rounds: int, burst: float, tell: Callable[[str], None]) -> list[Row]:
-    alive = [w for w in workers if "error" not in w.facts]
-    if workers and workers[0] not in alive:
-        raise TgenError(f"tgen itself failed: {workers[0].facts['error']}")
-    outputs = {}
-    for worker in alive:
-        path = folder / f"{worker.name}.npz"
-        worker.turn({"save": str(path)})
-        with np.load(path) as data:
-            outputs[worker.name] = {k: data[k] for k in data.files}
+def _take_turns(workers: Sequence[Worker], rounds: int, burst: float, tell: Tell) -> None:
+    """Fills the workers' times. The first of a round changes from round to round; who fails takes no further part, and without tgen
+    there is nothing to compare.
+    """
     for number in range(rounds):
+        if workers[0].failed:
+            return
         tell(f"round {number + 1} of {rounds}")
-        for k in range(len(alive)):
-            worker = alive[(k + number) % len(alive)]
-            worker.times.append(worker.turn({"burst": burst, "warmup": WARMUP}).get("seconds", [float("nan")]))
-    base = np.array([np.median(t) for t in workers[0].times])
-    return [_row(w, base, _difference(outputs.get(w.name, {}), outputs["tgen"])) for w in workers]
+        for k in range(len(workers)):
+            worker = workers[(k + number) % len(workers)]
+            if not worker.failed:
+                worker.times.append(worker.turn({"burst": burst, "warmup": WARMUP}).get("seconds", []))
 
 
-def _difference(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> float | None:
-    """Greatest difference over outputs of the same name and shape, over the greatest magnitude."""
-    found = [
-        np.abs(x - theirs[k]).max() / (np.abs(x).max() or 1.0)
-        for k, x in mine.items()
-        if k in theirs and x.shape == theirs[k].shape and x.size
-    ]
-    return float(max(found)) if found else None
-
-
-def _row(worker: _Worker, base: np.ndarray, error: float | None) -> Row:
-    if "error" in worker.facts:
-        return Row(worker.name, failed=worker.facts["error"])
-    everything = np.concatenate([np.asarray(t) for t in worker.times]) * 1e3
-    medians = np.array([np.median(t) for t in worker.times])
-    low, high = np.quantile(medians / base, (0.05, 0.95))
-    p10, p99 = np.quantile(everything, (0.1, 0.99))
-    median = float(np.median(medians))
-    return Row(
-        worker.name, median * 1e3, float(p10), float(p99), median / float(np.median(base)), float(low), float(high),
-        error=error, load_seconds=worker.facts["load_seconds"], megabytes=worker.facts["megabytes"],
-    )  # fmt: skip
+def _rows(workers: Sequence[Worker], errors: Sequence[float | None], flops: float, floor: float) -> list[Row]:
+    base = workers[0]
+    if base.failed:
+        raise TgenError(f"tgen itself failed: {base.failed}")
+    rows = []
+    for worker, error in zip(workers, errors):
+        if worker.failed:
+            rows.append(Row(worker.name, failed=worker.failed))
+            continue
+        facts = {key: worker.facts[key] for key in ("load_seconds", "megabytes", "note")}
+        rows.append(timed_row(worker.name, worker.times, base.times, flops, floor, error=error, **facts))
+    return rows

@@ -1,0 +1,23 @@
+"""Models small enough to be measured in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+
+@pytest.fixture(scope="package")
+def model(tmp_path_factory) -> str:
+    """relu(x @ w), x[batch, 8], w[8, 16]; the product's node is called `hidden`."""
+    weight = numpy_helper.from_array(np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32), "w")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 16])
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"], name="hidden"), helper.make_node("Relu", ["h"], ["y"], name="relu")]
+    graph = helper.make_graph(nodes, "small", [x], [y], [weight])
+    path: Path = tmp_path_factory.mktemp("model") / "small.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return str(path)
