@@ -12,9 +12,9 @@ from ..ir.dims import DimLike, ceildiv, product
 from ..ir.dtypes import BOOL, F32, DType
 from ..ir.expr import Call, Kept
 from ..ir.loops import Stage, identity
-from ..kernels.specs import VECTOR_BLOCK, LoopKernel
+from ..kernels.specs import ACROSS_BLOCK, VECTOR_BLOCK, LoopKernel
 from .context import I8, I64, PTR, FunctionContext
-from .lanes import horizontal
+from .lanes import horizontal, interleaved, turned
 from .primitives import emit_call
 from .scalar import Emitter, Lanes, Scope
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
@@ -50,16 +50,56 @@ class _LoopEmitter:
         kernel, c = self.kernel, self.c
         by_row = kernel.vector is not None and kernel.vector < kernel.rows
         extents = self.extents[: kernel.rows]
-        if by_row:
-            blocks = c.entry.sdiv(c.entry.add(extents[-1], I64(VECTOR_BLOCK - 1)), I64(VECTOR_BLOCK))
-            extents = [*extents[:-1], blocks]
+        if kernel.across:
+            extents = [*extents[:-2], self._blocks(extents[-2], ACROSS_BLOCK), self._blocks(extents[-1], VECTOR_BLOCK)]
+        elif by_row:
+            extents = [*extents[:-1], self._blocks(extents[-1], VECTOR_BLOCK)]
         with c.loop(self.begin, self.end) as unit:
             position = c.decompose(unit, extents)
-            if by_row:
+            if kernel.across:
+                self._turned_rows(position)
+            elif by_row:
                 self._row_lanes(position)
             else:
                 self._row(dict(enumerate(position)))
         return c.finish()
+
+    def _blocks(self, extent: Any, size: int) -> Any:
+        return self.c.entry.sdiv(self.c.entry.add(extent, I64(size - 1)), I64(size))
+
+    # -- lanes along one row axis, results along another --------------------------------------------------------------------
+
+    def _turned_rows(self, position: list[Any]) -> None:
+        """Blocks of vectors that are turned in registers, then the rest one by one."""
+        c, lane_axis = self.c, self.kernel.rows - 1
+        across = lane_axis - 1
+        group = 2 if self.kernel.extents[across] == 2 else self.lanes
+        first = self.b.mul(position[-2], I64(ACROSS_BLOCK))
+        last = c.minimum(self.b.add(first, I64(ACROSS_BLOCK)), self.extents[across])
+        start = self.b.mul(position[-1], I64(VECTOR_BLOCK))
+        stop = c.minimum(self.b.add(start, I64(VECTOR_BLOCK)), self.extents[lane_axis])
+        whole = self.b.add(start, self.b.and_(self.b.sub(stop, start), I64(-self.lanes)))
+        outer = dict(enumerate(position[:-2]))
+        grouped = self.b.add(first, self.b.and_(self.b.sub(last, first), I64(-group)))
+        with c.loop(first, grouped, group) as u, c.loop(start, whole, self.lanes) as j:
+            self._turned_block({**outer, across: u, lane_axis: j}, across, lane_axis, group)
+        with c.loop(first, last) as u:
+            begin = self.b.select(self.b.icmp_signed("<", u, grouped), whole, start)
+            with c.loop(begin, stop) as j:
+                self._stages({**outer, across: u, lane_axis: j}, 1)
+
+    def _turned_block(self, axes: dict[int, Any], across: int, lane_axis: int, group: int) -> None:
+        stage, dtype = self.stages[0], self.kernel.outputs[0]
+        rows = []
+        for k in range(group):
+            emitter = self._emitter({**axes, across: self.b.add(axes[across], I64(k))}, self.lanes)
+            rows.append(to_memory(self.b, emitter.vector(stage.body, self.lanes), dtype, self.lanes))
+        vectors = [interleaved(self.b, *rows)] if group == 2 else turned(self.b, rows)
+        for k, vector in enumerate(vectors):
+            emitter = self._emitter({**axes, lane_axis: self.b.add(axes[lane_axis], I64(k))}, 1)
+            place, _, _ = emitter.offset(stage.index[0])
+            where = self.b.gep(self._output(0), [place], source_etype=memory_type(dtype))
+            self.b.store(vector, where, align=dtype.size)
 
     # -- lanes along a row axis --------------------------------------------------------------------------------------------
 

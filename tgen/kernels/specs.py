@@ -5,17 +5,15 @@ Operands are passed as pointers (already at their base offset) in the order inpu
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ir.dims import DimLike, ceildiv, product
 from ..ir.dtypes import DType
-from ..ir.expr import Expr, Kept, index, shift_axes, walk
-from ..ir.loops import LoopProgram, Stage
-from .flat import direct_axes, flat_offset, flatten_loads, merge, merge_offset, mergeable, offsets, terms
+from ..ir.expr import Expr, Kept, walk
+from ..ir.loops import Stage
 
 ROW_SLACK = 64  # rows of accumulators after a block's last: a micro-kernel stores whole blocks
+ACROSS_BLOCK = 16  # elements of the axis that turned results lie along
 VECTOR_BLOCK = 512  # elements of the vectorised row axis that one unit of work covers
 
 
@@ -23,7 +21,8 @@ VECTOR_BLOCK = 512  # elements of the vectorised row axis that one unit of work 
 class LoopKernel:
     """A loop program over flat memory. inputs, outputs: dtypes of the operands. vector: the axis that lanes run along.
 
-    A unit of work (what threads share) is a row; when `vector` is a row axis, VECTOR_BLOCK elements of it.
+    A unit of work (what threads share) is a row; when `vector` is a row axis, VECTOR_BLOCK elements of it. across: the axis before it
+    is what results lie along: blocks of both are turned in registers, and a unit covers ACROSS_BLOCK elements of it.
     """
 
     extents: tuple[DimLike, ...]
@@ -32,11 +31,15 @@ class LoopKernel:
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
     vector: int | None
+    across: bool = False
 
     @property
     def units(self) -> DimLike:
         if self.vector is None or self.vector >= self.rows:
             return product(self.extents[: self.rows])
+        if self.across:
+            outer = product(self.extents[: self.rows - 2]) * ceildiv(self.extents[self.rows - 2], ACROSS_BLOCK)
+            return outer * ceildiv(self.extents[self.vector], VECTOR_BLOCK)
         return product(self.extents[: self.rows - 1]) * ceildiv(self.extents[self.vector], VECTOR_BLOCK)
 
     @property
@@ -188,81 +191,3 @@ def tiles_of(kernel: Kernel) -> tuple[str, ...]:
     if isinstance(kernel, AttendKernel):
         return (kernel.qk.tile, kernel.pv.tile)
     return (kernel.tile,) if isinstance(kernel, ContractKernel) else ()
-
-
-def loop_kernel(
-    program: LoopProgram,
-    inputs: Sequence[DType],
-    input_strides: Sequence[Sequence[DimLike]],
-    output_strides: Sequence[Sequence[DimLike]],
-) -> LoopKernel:
-    """The kernel of a loop program over operands with these strides (in elements)."""
-    strides = dict(enumerate(input_strides))
-    stages = []
-    for s in program.stages:
-        at = (flatten_loads(flat_offset(s.index, output_strides[s.output]), strides),) if s.output is not None else ()
-        stages.append(Stage(s.kind, flatten_loads(s.body, strides), s.combine, s.output, at))
-    kernel = LoopKernel(program.extents, program.rows, tuple(stages), tuple(inputs), tuple(t.dtype for t in program.outputs), None)
-    return _with_vector_axis(_collapsed(kernel))
-
-
-def _collapsed(kernel: LoopKernel) -> LoopKernel:
-    """Neighbouring row axes (or column axes) that every access steps through as one become one axis."""
-    axis = 0
-    while axis + 1 < len(kernel.extents):
-        outer, inner = axis, axis + 1
-        bodies = [s.body for s in kernel.stages] + [i for s in kernel.stages for i in s.index if direct_axes(i) and terms(i)[2]]
-        stores = [i for s in kernel.stages for i in s.index]
-        same = (outer < kernel.rows) == (inner < kernel.rows)
-        if not same or not mergeable(outer, inner, kernel.extents[inner], bodies, stores):
-            axis += 1
-            continue
-        rename = {k: k - 1 for k in range(inner, len(kernel.extents))}
-        stages = tuple(
-            Stage(s.kind, merge(s.body, outer, rename), s.combine, s.output, tuple(merge_offset(i, outer, rename) for i in s.index))
-            for s in kernel.stages
-        )
-        extents = (*kernel.extents[:outer], kernel.extents[outer] * kernel.extents[inner], *kernel.extents[inner + 1 :])
-        kernel = dataclasses.replace(kernel, extents=extents, rows=kernel.rows - (inner < kernel.rows), stages=stages)
-    return kernel
-
-
-def _score(kernel: LoopKernel, axis: int) -> float:
-    """How well lanes along this axis meet memory: unit steps good, none neutral, others and look-ups bad."""
-    bodies = [s.body for s in kernel.stages]
-    score = 0.0
-    for offset in [*offsets(bodies), *(i for s in kernel.stages for i in s.index)]:
-        coefficients, _, opaque = terms(offset)
-        step = coefficients.get(axis, 0)
-        score += 1.0 if step == 1 else 0.0 if step == 0 else -2.0
-        score -= 3.0 * any(axis in direct_axes(o) or _loads_along(o, axis) for o in opaque)
-    extent = kernel.extents[axis]
-    return score - (1.5 if isinstance(extent, int) and extent < 8 else 0.0)
-
-
-def _loads_along(x: Expr, axis: int) -> bool:
-    return any(axis in terms(o)[0] for o in offsets([x]))
-
-
-def _with_vector_axis(kernel: LoopKernel) -> LoopKernel:
-    """Lanes along the best column axis, or the best row axis, which then becomes the innermost row."""
-    if not kernel.extents:
-        return kernel
-    columns = len(kernel.extents) > kernel.rows
-    best_row = max(range(kernel.rows), key=lambda k: (_score(kernel, k), k), default=None)
-    last = len(kernel.extents) - 1
-    if columns and (best_row is None or kernel.kept or _score(kernel, last) >= _score(kernel, best_row)):
-        return dataclasses.replace(kernel, vector=last)
-    assert best_row is not None
-    return _row_innermost(kernel, best_row)
-
-
-def _row_innermost(kernel: LoopKernel, axis: int) -> LoopKernel:
-    order = [k for k in range(kernel.rows) if k != axis] + [axis] + list(range(kernel.rows, len(kernel.extents)))
-    rename = {old: new for new, old in enumerate(order)}
-
-    def moved(x: Expr) -> Expr:
-        return shift_axes(x, {old: index(new) for old, new in rename.items()})
-
-    stages = tuple(Stage(s.kind, moved(s.body), s.combine, s.output, tuple(map(moved, s.index))) for s in kernel.stages)
-    return dataclasses.replace(kernel, extents=tuple(kernel.extents[k] for k in order), stages=stages, vector=kernel.rows - 1)

@@ -14,7 +14,8 @@ from ..ir.ops.attend import TiledAttend
 from ..ir.ops.fused import Loops, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads
-from ..kernels.specs import Kernel, LoopKernel, loop_kernel
+from ..kernels.loops import loop_kernel
+from ..kernels.specs import Kernel, LoopKernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
 from .attend import attend_kernel
