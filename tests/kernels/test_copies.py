@@ -67,3 +67,13 @@ def test_groups_of_narrow_elements_are_words() -> None:
         assert [str(d) for d in (*found.inputs, *found.outputs)] == ["u32", "u32"] and found.across
     assert str(kernel(transpose("bf16", (16, "n", 3), (1, 0, 2))).inputs[0]) == "bf16", "three are no word"
     assert str(kernel(transpose("bool", (16, "n", 4), (1, 0, 2))).inputs[0]) == "bool", "bytes that need not be 0 or 1"
+
+
+def test_words_of_a_part_of_a_buffer(rng) -> None:
+    """Where the copy begins is counted in elements, not in words."""
+    b = Builder()
+    for k, part in enumerate(b.split(b.input("x", "u8", (7,)), axis=0, sizes=(3, 4))):
+        b.output(f"y{k}", part)
+    x = rng.integers(0, 256, 7).astype(np.uint8)
+    first, rest = build_executable(b.build())(x)
+    assert first.tolist() == x[:3].tolist() and rest.tolist() == x[3:].tolist()
