@@ -2,19 +2,21 @@
 
     i32 run(ptr frame, i64 threads)          frame: see `Frame`
 Threads claim chunks of a step from a counter, so a thread slowed by a neighbour does not hold up the others; a barrier stands
-between steps.
+between phases. A phase of little work is thread 0's alone, and between two of these there is no barrier. A run on one thread has neither
+counters nor barriers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ll
 
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, tiles_of
-from ..plan.types import Plan
+from ..plan.types import Operand, Plan, Step
 from ..targets.emit import declare
 from ..targets.target import Target
 from .attend_kernel import emit_attend_kernel
@@ -24,7 +26,7 @@ from .half import HALF_IR
 from .loop_kernel import KERNEL_ARGUMENTS, emit_loop_kernel
 
 CHUNKS_PER_THREAD = 4
-LEAST_WORK = 4096  # element operations: a chunk smaller than this costs more to hand over than to do
+LEAST_WORK = 4096  # element operations: a chunk or a phase smaller than this costs more to hand over than to do
 RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier`
 
 
@@ -87,10 +89,14 @@ def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str]
 def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -> None:
     c = FunctionContext(module, "run", [PTR, I64], (), target.feature_string, internal=False)
     pointer, threads = c.function.args
-    for step in range(frame.steps):
-        counter = c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + frame.first_counter + step)], source_etype=I64)
-        c.b.store(I64(0), counter)
-    c.b.call(declare(module, "tgen_parallel", VOID, [PTR, PTR, I64]), [body, pointer, threads])
+    alone = c.b.icmp_signed("<=", threads, I64(1))
+    with c.when(alone):
+        c.b.call(body, [I64(0), I64(1), pointer])
+    with c.when(c.b.not_(alone)):
+        for step in range(frame.steps):
+            counter = c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + frame.first_counter + step)], source_etype=I64)
+            c.b.store(I64(0), counter)
+        c.b.call(declare(module, "tgen_parallel", VOID, [PTR, PTR, I64]), [body, pointer, threads])
     c.finish()
 
 
@@ -106,6 +112,8 @@ class _Program:
         stride = self.c.entry.load(self._word(self.c.entry, 3), typ=I64)
         self.scratch = self.c.entry.gep(scratch, [self.c.entry.mul(stride, self.thread)], source_etype=ll.IntType(8))
         self.arguments = [self._load(Frame.HEADER + k) for k in range(self.frame.inputs + self.frame.outputs)]
+        self.alone = self.c.entry.icmp_signed("==", self.threads, I64(1))
+        self.first = self.c.entry.icmp_signed("==", self.thread, I64(0))
 
     def _word(self, b: Any, number: int) -> Any:
         return b.gep(self.pointer, [I64(RUNTIME_BYTES // 8 + number)], source_etype=I64)
@@ -118,15 +126,36 @@ class _Program:
         used = {name: tiles[name] for k in self.plan.kernels for name in tiles_of(k)}
         for tile in used.values():
             tile.enter(self.c.b)
-        for number, step in enumerate(self.plan.steps):
-            self._note(number, 0)
-            self._step(number, step.kernel, step.operands)
-            self._note(number, 1)
-            if number + 1 < len(self.plan.steps):
-                self.c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
+        small = [self._small(steps) for steps in self.plan.phases]
+        numbers = itertools.count()
+        for k, steps in enumerate(self.plan.phases):
+            if k:
+                self._barrier(small[k - 1], small[k])
+            self._phase(zip(steps, numbers), small[k])
         for tile in used.values():
             tile.leave(self.c.b)
         return self.c.finish()
+
+    def _small(self, steps: Sequence[Step]) -> Any:
+        """Whether a phase is not worth sharing."""
+        work = sum((self.plan.kernels[step.kernel].work for step in steps), 0)
+        return self.c.entry.icmp_signed("<", self.c.dim(work), I64(LEAST_WORK))
+
+    def _barrier(self, before: Any, after: Any) -> None:
+        """Between two phases, of which each is small or not; thread 0 does small ones, one after the other."""
+        c = self.c
+        needless = c.b.or_(self.alone, c.b.and_(before, after))
+        with c.when(c.b.not_(needless)):
+            c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
+
+    def _phase(self, steps: Iterable[tuple[Step, int]], small: Any) -> None:
+        b = self.c.b
+        threads = b.select(small, I64(1), self.threads)
+        for step, number in steps:
+            self._note(number, 0)
+            with self.c.when(b.or_(self.first, b.not_(small))):
+                self._step(number, step.kernel, step.operands, threads)
+            self._note(number, 1)
 
     def _note(self, step: int, end: int) -> None:
         """Profiling: this thread's begin (0) or end (1) of its work in a step."""
@@ -137,7 +166,7 @@ class _Program:
         cycles = b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
         b.store(cycles, b.gep(self._load(Frame.TIMES), [at], source_etype=I64))
 
-    def _step(self, number: int, kernel: int, operands: Sequence[Any]) -> None:
+    def _step(self, number: int, kernel: int, operands: Sequence[Operand], threads: Any) -> None:
         c = self.c
         array = c.entry.alloca(PTR, size=len(operands))
         for k, operand in enumerate(operands):
@@ -150,7 +179,7 @@ class _Program:
             c.dim(spec.units),
             c.dim(spec.work),
             counter,
-            self.threads,
+            threads,
             array,
             c.symbol_array,
             self.scratch,

@@ -14,14 +14,14 @@ from ..ir.ops.attend import TiledAttend
 from ..ir.ops.fused import Loops, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads
-from ..kernels.loops import loop_kernel
-from ..kernels.specs import Kernel, LoopKernel
+from ..kernels.specs import Kernel, LoopKernel, loop_kernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
 from .attend import attend_kernel
 from .contract import contract_kernel, least, stays_in_cache, tiles_whole
-from .memory import ALIGNMENT, Lifetime, layout
+from .memory import ALIGNMENT, layout
 from .reshape import reshaped
+from .schedule import lifetimes, scheduled
 from .types import Buffer, Operand, Place, Plan, Step
 
 
@@ -62,14 +62,8 @@ class _Builder:
         return self._finish()
 
     def _finish(self) -> Plan:
-        lifetimes: dict[int, Lifetime] = {}
-        for number, step in enumerate(self.steps):
-            for operand in step.operands:
-                buffer = self.buffers[operand.buffer]
-                if buffer.kind == "arena":
-                    first = lifetimes[operand.buffer].first if operand.buffer in lifetimes else number
-                    lifetimes[operand.buffer] = Lifetime(buffer.bytes, first, number)
-        offsets, arena = layout(lifetimes)
+        steps = scheduled(self.steps, tuple(self.kernels), self.buffers)
+        offsets, arena = layout(lifetimes(steps, self.buffers))
         buffers = [
             Buffer(b.kind, b.index, offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)
         ]
@@ -79,7 +73,7 @@ class _Builder:
         inputs = tuple((n.op.label, n.types[0]) for n in self.graph.inputs)  # type: ignore[attr-defined]
         return Plan(
             self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
-            tuple(buffers), tuple(self.kernels), tuple(self.steps), tuple((at, t) for t, (_, at) in self.weights.items()),
+            tuple(buffers), tuple(self.kernels), steps, tuple((at, t) for t, (_, at) in self.weights.items()),
             self.weight_bytes, arena + self.slack, scratch,
         )  # fmt: skip
 
@@ -134,8 +128,8 @@ class _Builder:
     def _parts(self, node: Node, whole: Place) -> list[Place]:
         axis = node.op.form(*(v.type for v in node.inputs)).axis  # type: ignore[union-attr]
         places, start = [], whole.offset
-        for part in node.inputs:
-            places.append(Place(whole.buffer, start, whole.strides))
+        for k, part in enumerate(node.inputs):
+            places.append(Place(whole.buffer, start, whole.strides, (*whole.part, k)))
             start = start + part.type.shape[axis] * whole.strides[axis]
         return places
 
@@ -191,7 +185,7 @@ class _Builder:
             offset = offset + constant * stride
             for axis, step in coefficients.items():
                 strides[axis] = strides[axis] + step * stride
-        return Place(source.buffer, offset, tuple(strides))
+        return Place(source.buffer, offset, tuple(strides), source.part)
 
     def _loops(self, node: Node, program: LoopProgram) -> None:
         results = [self._new(Value(node, k)) for k in range(len(node.types))]
@@ -199,13 +193,12 @@ class _Builder:
 
     def _run_loops(self, program: LoopProgram, inputs: Sequence[Value], results: Sequence[Place], origin: str) -> None:
         places = [self.place(v) for v in inputs]
-        dtypes = [v.type.dtype for v in inputs]
-        kernel = loop_kernel(program, dtypes, [p.strides for p in places], [p.strides for p in results])
-        self._step(kernel, [*zip(places, dtypes), *zip(results, (t.dtype for t in program.outputs))], origin)  # a kernel may see words
+        kernel = loop_kernel(program, [v.type.dtype for v in inputs], [p.strides for p in places], [p.strides for p in results])
+        self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], origin)
 
     def _step(self, kernel: Kernel, operands: Sequence[tuple[Place, object]], origin: str) -> None:
         number = self.kernels.setdefault(kernel, len(self.kernels))
-        pointers = tuple(Operand(p.buffer, p.offset * d.size) for p, d in operands)  # type: ignore[attr-defined]
+        pointers = tuple(Operand(p.buffer, p.offset * d.size, p.part) for p, d in operands)  # type: ignore[attr-defined]
         self.steps.append(Step(number, pointers, origin))
 
     def _contract(self, node: Node, op: TiledContraction) -> None:
@@ -262,7 +255,7 @@ class _Builder:
             place = self._whole(Buffer("arena", bytes=source.type.bytes), source.type)
             self._copy(source, place, node.origin)
             strides = contiguous_strides(value.type.shape)
-        self.places[value] = Place(place.buffer, place.offset, strides)
+        self.places[value] = Place(place.buffer, place.offset, strides, place.part)
 
     def _join(self, node: Node) -> None:
         whole = self._new(Value(node))

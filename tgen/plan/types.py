@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from ..ir.dims import DimLike
 from ..ir.graph import Tensor
@@ -12,11 +13,15 @@ from ..kernels.specs import AttendKernel, ContractKernel, Kernel, LoopKernel
 
 @dataclass(frozen=True)
 class Place:
-    """A strided window of a buffer; offset and strides in elements of the value's dtype."""
+    """A strided window of a buffer; offset and strides in elements of the value's dtype.
+
+    part: which part of the buffer it lies in, () for the whole; (1, 0) is the first part of a join that is the second part of another.
+    """
 
     buffer: int
     offset: DimLike
     strides: tuple[DimLike, ...]
+    part: tuple[int, ...] = ()
 
     def contiguous(self, shape: tuple[DimLike, ...]) -> bool:
         wanted = contiguous_strides(shape)
@@ -38,24 +43,29 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Operand:
-    """A kernel's pointer: byte `offset` into a buffer."""
+    """A kernel's pointer: byte `offset` into a buffer. The kernel stays in this `part` of it (see `Place`)."""
 
     buffer: int
     offset: DimLike
+    part: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel run over its operands (inputs, then outputs). All threads share it; the next step sees its results."""
+    """One kernel run over its operands (inputs, then outputs). All threads share it; steps of later phases see its results."""
 
     kernel: int
     operands: tuple[Operand, ...]
     origin: str = ""
+    phase: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """inputs, outputs: names and types in call order. arena: bytes of intermediate values; scratch: bytes a thread needs besides."""
+    """inputs, outputs: names and types in call order. arena: bytes of intermediate values; scratch: bytes a thread needs besides.
+
+    steps: phase by phase; a barrier stands between phases.
+    """
 
     name: str
     inputs: tuple[tuple[str, TensorType], ...]
@@ -77,13 +87,19 @@ class Plan:
             total = total + self.kernels[step.kernel].work
         return total
 
+    @property
+    def phases(self) -> tuple[tuple[Step, ...], ...]:
+        """The steps of each phase."""
+        return tuple(tuple(steps) for _, steps in groupby(self.steps, key=lambda step: step.phase))
+
     def __str__(self) -> str:
-        lines = [f"plan {self.name}: {len(self.steps)} steps, {len(self.kernels)} kernels, {self.weight_bytes} bytes of weights"]
+        counts = f"{len(self.steps)} steps in {len(self.phases)} phases, {len(self.kernels)} kernels"
+        lines = [f"plan {self.name}: {counts}, {self.weight_bytes} bytes of weights"]
         lines += [f"  arena {self.arena} bytes, scratch {self.scratch} bytes a thread"]
         lines += [f"  kernel {k}: {describe(kernel)}" for k, kernel in enumerate(self.kernels)]
         for number, step in enumerate(self.steps):
             operands = ", ".join(f"{self.buffers[o.buffer]}" + (f"+{o.offset}" if o.offset != 0 else "") for o in step.operands)
-            lines.append(f"  step {number}: kernel {step.kernel} ({operands})  # {step.origin}")
+            lines.append(f"  phase {step.phase} step {number}: kernel {step.kernel} ({operands})  # {step.origin}")
         return "\n".join(lines)
 
 

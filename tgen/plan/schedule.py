@@ -1,0 +1,121 @@
+"""Phases: the steps between two barriers. No step of a phase touches what another step of it writes, so threads share all of a phase.
+
+step 0  q = x·wq   ┐
+step 1  k = x·wk   ├ phase 0
+step 2  v = x·wv   ┘
+step 3  attend(q, k, v)  phase 1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from ..ir.dims import DimLike, evaluate_dim, nonnegative, symbols
+from ..kernels.specs import Kernel
+from .memory import Lifetime, layout
+from .types import Buffer, Operand, Step
+
+SAMPLE = 128  # of every symbol, where two schedules' memory is compared
+GROWTH = 1.25  # of the arena that fewer phases may cost
+
+
+def scheduled(steps: Sequence[Step], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> tuple[Step, ...]:
+    """The steps with their phases, phase by phase, in an order with the same results.
+
+    As few phases as the longest chain of steps has; in the given order, with a few more phases, where that would take much more memory.
+    """
+    before = dependences(steps, kernels)
+    in_order = _in_order(before)
+    fewest = _fewest(steps, kernels, buffers, before)
+    small = _arena(_with_phases(steps, in_order), buffers)
+    chosen = fewest if _arena(_with_phases(steps, fewest), buffers) <= small * GROWTH else in_order
+    return _with_phases(steps, chosen)
+
+
+def lifetimes(steps: Sequence[Step], buffers: Sequence[Buffer]) -> dict[int, Lifetime]:
+    """First and last phase of each buffer of the arena: buffers of one phase never share bytes."""
+    found: dict[int, Lifetime] = {}
+    for step in steps:
+        for number in {o.buffer for o in step.operands if buffers[o.buffer].kind == "arena"}:
+            first = found[number].first if number in found else step.phase
+            found[number] = Lifetime(buffers[number].bytes, first, step.phase)
+    return found
+
+
+def overlap(a: Operand, b: Operand) -> bool:
+    """Whether two operands may meet in memory: parts of one buffer do not if they are, or lie in, different parts of one join."""
+    shared = min(len(a.part), len(b.part))
+    return a.buffer == b.buffer and a.part[:shared] == b.part[:shared]
+
+
+def dependences(steps: Sequence[Step], kernels: Sequence[Kernel]) -> list[set[int]]:
+    """For each step the earlier steps that must be over before it begins: they write what it touches, or touch what it writes."""
+    readers: Mapping[int, list[tuple[int, Operand]]] = defaultdict(list)
+    writers: Mapping[int, list[tuple[int, Operand]]] = defaultdict(list)
+    found: list[set[int]] = []
+    for number, step in enumerate(steps):
+        count = len(step.operands) - len(kernels[step.kernel].outputs)
+        before: set[int] = set()
+        for k, operand in enumerate(step.operands):
+            met = writers[operand.buffer] + (readers[operand.buffer] if k >= count else [])
+            before |= {other for other, theirs in met if overlap(operand, theirs)}
+        for k, operand in enumerate(step.operands):
+            (writers if k >= count else readers)[operand.buffer].append((number, operand))
+        found.append(before)
+    return found
+
+
+def _in_order(before: Sequence[set[int]]) -> list[int]:
+    """Phases of steps in the given order: a new one where a step depends on the present one."""
+    phases: list[int] = []
+    for needed in before:
+        present = phases[-1] if phases else 0
+        phases.append(present + any(phases[k] == present for k in needed))
+    return phases
+
+
+def _fewest(steps: Sequence[Step], kernels: Sequence[Kernel], buffers: Sequence[Buffer], before: Sequence[set[int]]) -> list[int]:
+    """As many phases as the longest chain. A step that has a choice comes late if it makes more than it takes, else early."""
+    early = _levels(before)
+    after: list[set[int]] = [set() for _ in steps]
+    for number, needed in enumerate(before):
+        for other in needed:
+            after[other].add(number)
+    last = max(early, default=0)
+    late = [last - level for level in reversed(_levels([{len(steps) - 1 - k for k in users} for users in reversed(after)]))]
+    phases: list[int] = []
+    for number, step in enumerate(steps):
+        earliest = 1 + max((phases[k] for k in before[number]), default=-1)
+        phases.append(earliest if _shrinks(step, kernels, buffers) else late[number])
+    return phases
+
+
+def _levels(before: Sequence[set[int]]) -> list[int]:
+    """Length of the longest chain that ends at each step."""
+    levels: list[int] = []
+    for needed in before:
+        levels.append(1 + max((levels[k] for k in needed), default=-1))
+    return levels
+
+
+def _shrinks(step: Step, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> bool:
+    """Whether the buffers of the arena that a step reads are surely no smaller than those it writes."""
+    count = len(step.operands) - len(kernels[step.kernel].outputs)
+    read, written = step.operands[:count], step.operands[count:]
+    sizes: list[DimLike] = [
+        sum((buffers[b].bytes for b in {o.buffer for o in side} if buffers[b].kind == "arena"), 0) for side in (read, written)
+    ]
+    return nonnegative(sizes[0] - sizes[1])
+
+
+def _with_phases(steps: Sequence[Step], phases: Sequence[int]) -> tuple[Step, ...]:
+    order = sorted(range(len(steps)), key=lambda k: phases[k])
+    return tuple(dataclasses.replace(steps[k], phase=phases[k]) for k in order)
+
+
+def _arena(steps: Sequence[Step], buffers: Sequence[Buffer]) -> int:
+    """Bytes of the arena where every symbol is SAMPLE."""
+    _, total = layout(lifetimes(steps, buffers))
+    return evaluate_dim(total, dict.fromkeys(symbols(total), SAMPLE))
