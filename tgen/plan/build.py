@@ -14,7 +14,8 @@ from ..ir.ops.attend import TiledAttend
 from ..ir.ops.fused import Loops, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads
-from ..kernels.specs import Kernel, LoopKernel, loop_kernel
+from ..kernels.loops import loop_kernel
+from ..kernels.specs import Kernel, LoopKernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
 from .attend import attend_kernel
@@ -193,8 +194,9 @@ class _Builder:
 
     def _run_loops(self, program: LoopProgram, inputs: Sequence[Value], results: Sequence[Place], origin: str) -> None:
         places = [self.place(v) for v in inputs]
-        kernel = loop_kernel(program, [v.type.dtype for v in inputs], [p.strides for p in places], [p.strides for p in results])
-        self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], origin)
+        dtypes = [v.type.dtype for v in inputs]
+        kernel = loop_kernel(program, dtypes, [p.strides for p in places], [p.strides for p in results])
+        self._step(kernel, [*zip(places, dtypes), *zip(results, (t.dtype for t in program.outputs))], origin)  # a kernel may see words
 
     def _step(self, kernel: Kernel, operands: Sequence[tuple[Place, object]], origin: str) -> None:
         number = self.kernels.setdefault(kernel, len(self.kernels))
