@@ -13,7 +13,7 @@ from tgen.codegen.runtime import process_runtime
 from tgen.compiler import compile_graph, machine_of
 from tgen.executable import Executable
 from tgen.ir.graph import Graph
-from tgen.targets.find import find_target
+from tgen.targets.find import all_targets, find_target
 from tgen.targets.generic import GENERIC
 from tgen.targets.target import Target
 from tgen.targets.x86 import AMX, AVX2, AVX512
@@ -24,13 +24,16 @@ def host() -> Target:
     return find_target("host", llvm.host_features(), llvm.host_triple())
 
 
-def runnable_targets() -> dict[str, Target]:
-    """Every target this machine can run: really, or with what it lacks emulated (wide vectors are split by LLVM)."""
+def runnable_targets(every: bool = False) -> dict[str, Target]:
+    """The targets this machine can run: really, or with what it lacks emulated (wide vectors are split by LLVM).
+
+    every: also those that differ from their neighbours in how they multiply only.
+    """
     features = llvm.host_features()
     generic = find_target("generic", features, llvm.host_triple())
     targets = {"generic": generic}
     base = host()
-    for target in (AVX2, AVX512, AMX):
+    for target in all_targets()[-2::-1] if every else (AVX2, AVX512, AMX):
         if target.runs_on(features):
             targets[target.name] = target
         elif base.triple.startswith("x86_64"):

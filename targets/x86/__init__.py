@@ -1,17 +1,23 @@
-"""x86-64: AVX2 with FMA, AVX-512, and AVX-512 with AMX."""
+"""x86-64: AVX2 with FMA, AVX-512, AVX-512 with dot products of narrow types, and AMX. Targets are named after the features that
+/proc/cpuinfo tells.
+"""
 
 from __future__ import annotations
 
 from ...ir import dtypes
+from ...ir.dtypes import BF16, F32
 from ..target import Caches, Target
 from ..vector import vector_tile
 from .amx import TDPBF16PS
+from .dot import DotTile, dot_tile
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 PAUSE = "call void @llvm.x86.sse2.pause()"
 _V3 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "popcnt", "sse4.2", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
-_AMX = (*_V4, "avx512vnni", "avx512bf16", "amx-tile", "amx-bf16", "amx-int8")
+_BF16 = (*_V4, "avx512vnni", "avx512bf16")
+_AMX = (*_BF16, "amx-tile", "amx-bf16", "amx-int8")
+_V4_NEEDS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma")
 
 
 def _vector_tiles(instruction: str, needs: str, bits: int, registers: int) -> tuple:  # type: ignore[type-arg]
@@ -41,11 +47,30 @@ AVX512 = Target(
     triple=TRIPLE,
     cpu="skylake-avx512",
     features=_V4,
-    needs=("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"),
+    needs=_V4_NEEDS,
     lanes=16,
     registers=32,
     tiles=_vector_tiles("vfmadd231", "avx512f", 512, 32),
     caches=Caches(48 << 10, 1 << 20),
+    spin_hint=PAUSE,
+)
+
+
+def _bf16_dot(cycles: float) -> DotTile:
+    """cycles: 0.5 to 2, as makers differ in what they spend on it."""
+    return dot_tile("vdpbf16ps.512", (BF16, BF16, F32), 16, "avx512bf16", 32, cycles, "avx512bf16.dpbf16ps.512")
+
+
+AVX512_BF16 = Target(  # AMD Zen 4 and later, Intel Cooper Lake
+    name="avx512_bf16",
+    triple=TRIPLE,
+    cpu="znver4",
+    features=_BF16,
+    needs=(*_V4_NEEDS, "avx512vnni", "avx512bf16"),
+    lanes=16,
+    registers=32,
+    tiles=(_bf16_dot(0.5), *AVX512.tiles),
+    caches=Caches(32 << 10, 1 << 20),
     spin_hint=PAUSE,
 )
 
@@ -54,10 +79,10 @@ AMX = Target(
     triple=TRIPLE,
     cpu="sapphirerapids",
     features=_AMX,
-    needs=("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma", "amx-tile", "amx-bf16"),
+    needs=(*AVX512_BF16.needs, "amx-tile", "amx-bf16", "amx-int8"),
     lanes=16,
     registers=32,
-    tiles=(TDPBF16PS, *AVX512.tiles),
+    tiles=(TDPBF16PS, _bf16_dot(2.0), *AVX512.tiles),
     caches=Caches(48 << 10, 2 << 20),
     spin_hint=PAUSE,
     uses_tiles=True,

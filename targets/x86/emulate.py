@@ -1,7 +1,9 @@
-"""AMX without AMX: the same tile programs, with each tile instruction as a function over memory.
+"""AMX and dot products without AMX and dot products: the same programs, with each tile instruction as a function over memory and each
+dot product as plain arithmetic.
 
 For tests on machines that lack the instructions: layouts, tails, addresses and epilogues are those of the real target; only the
-instructions themselves are stood in for. One thread only (the tile registers are one array).
+instructions themselves are stood in for. They flush subnormal numbers as the real ones do. Tiles: one thread only (the tile registers
+are one array).
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ from typing import Any
 
 import llvmlite.ir as ll
 
+from ...ir.dtypes import BF16, DType
 from ..emit import address, splat
 from ..target import Target
+from ..tile import MacTile
 from .amx import AmxTile
+from .dot import DotTile
 
 _I8, _I32, _I64, _VOID, _PTR = ll.IntType(8), ll.IntType(32), ll.IntType(64), ll.VoidType(), ll.PointerType()
 _ROW, _ROWS, _TILES = 64, 16, 8
@@ -38,21 +43,38 @@ class EmulatedAmxTile(AmxTile):
         return function
 
 
+@dataclasses.dataclass(frozen=True)
+class EmulatedDotTile(DotTile):
+    """The verbs of `DotTile`, calling a function that this module defines."""
+
+    def mac(self, b: Any, acc: Any, x: Any, y: Any) -> Any:
+        name = f"emulated.{self.name}.{self.a}.{self.b}"
+        function = b.module.globals.get(name)
+        if function is None:
+            function = ll.Function(b.module, ll.FunctionType(self.vector, [v.type for v in (acc, x, y)]), name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            builder = ll.IRBuilder(function.append_basic_block())
+            builder.ret(_dot(builder, *function.args, self.a, self.b))
+        return b.call(function, [acc, x, y])
+
+
 def emulated(target: Target, host: Target) -> Target:
-    """`target` with its tile instructions emulated, in code that `host` can run."""
-    tiles = []
-    for tile in target.tiles:
-        if isinstance(tile, AmxTile):
-            fields = {f.name: getattr(tile, f.name) for f in dataclasses.fields(tile)}
-            tile = EmulatedAmxTile(**fields)
-        tiles.append(tile)
+    """`target` with the instructions that `host` lacks emulated, in code that `host` can run."""
+
+    def stand_in(tile: MacTile) -> MacTile:
+        kind = EmulatedAmxTile if isinstance(tile, AmxTile) else EmulatedDotTile if isinstance(tile, DotTile) else None
+        if kind is None or tile.needs in host.features:
+            return tile
+        return kind(**{f.name: getattr(tile, f.name) for f in dataclasses.fields(tile)})
+
     return dataclasses.replace(
         target,
         name=f"{target.name} emulated",
         cpu=host.cpu,
         features=host.features,
         needs=host.needs,
-        tiles=tuple(tiles),
+        tiles=tuple(map(stand_in, target.tiles)),
         uses_tiles=False,
     )
 
@@ -109,34 +131,57 @@ def _tilestore(b: Any, arguments: list[Any]) -> None:
     _each_row(b, lambda row: _move(b, _row(b, tile, row), b.gep(pointer, [b.mul(row, stride)], source_etype=_I8)))
 
 
-def _tdpbf16ps(b: Any, arguments: list[Any]) -> None:
-    """c[m, n] += Σ_k a[m, 2k]·b[k, 2n] + a[m, 2k+1]·b[k, 2n+1], pair by pair."""
-    c, a, other = arguments
+def _tile_dot(x: DType, y: DType) -> Callable[[Any, list[Any]], None]:
+    """c[m, n] += Σ_k Σ_p a[m, k, p]·b[k, n, p] over words of elements p."""
 
-    def body(row: Any) -> None:
-        total = b.load(_row(b, c, row), typ=_FLOATS)
-        a_row = _row(b, a, row)
-        for k in range(_ROWS):
-            pair = b.load(b.gep(a_row, [_I64(4 * k)], source_etype=_I8), typ=_I32)
-            words = b.load(_row(b, other, _I64(k)), typ=_WORDS)
-            for part in (_low, _high):
-                product = b.fmul(b.bitcast(splat(b, part(b, pair), 16), _FLOATS), b.bitcast(part(b, words), _FLOATS))
-                total = b.fadd(total, product)
-        b.store(total, _row(b, c, row), align=4)
+    def instruction(b: Any, arguments: list[Any]) -> None:
+        c, a, other = arguments
+        accumulators = _FLOATS if x.is_float else _WORDS
 
-    _each_row(b, body)
+        def body(row: Any) -> None:
+            total = b.load(_row(b, c, row), typ=accumulators)
+            a_row = _row(b, a, row)
+            for k in range(_ROWS):
+                word = b.load(b.gep(a_row, [_I64(4 * k)], source_etype=_I8), typ=_I32)
+                total = _dot(b, total, splat(b, word, 16), b.load(_row(b, other, _I64(k)), typ=_WORDS), x, y)
+            b.store(total, _row(b, c, row), align=4)
 
+        _each_row(b, body)
 
-def _low(b: Any, x: Any) -> Any:
-    return b.shl(x, _same(x, 16))
+    return instruction
 
 
-def _high(b: Any, x: Any) -> Any:
-    return b.and_(x, _same(x, 0xFFFF0000))
+def _dot(b: Any, total: Any, x: Any, y: Any, x_type: DType, y_type: DType) -> Any:
+    """total + Σ_p x[p]·y[p] over the elements p of 32-bit words."""
+    for p in range(32 // x_type.bits):
+        left, right = _part(b, x, x_type, p), _part(b, y, y_type, p)
+        if x_type.is_float:
+            total = _flushed(b, b.fadd(total, b.fmul(left, right)))
+        else:
+            total = b.add(total, b.mul(left, right))
+    return total
+
+
+def _part(b: Any, words: Any, dtype: DType, p: int) -> Any:
+    """Element p of each word: as float32 (bf16 is its upper half) or as a 32-bit integer."""
+    top = b.shl(words, _same(words, 32 - dtype.bits * (p + 1)))
+    if dtype.is_float:
+        halves = b.and_(top, _same(words, 0xFFFF0000))
+        return _flushed(b, b.bitcast(halves, ll.VectorType(ll.FloatType(), words.type.count)))
+    down = _same(words, 32 - dtype.bits)
+    return b.ashr(top, down) if dtype.kind == "int" else b.lshr(top, down)
+
+
+def _flushed(b: Any, x: Any) -> Any:
+    """x with zeros for subnormal numbers."""
+    words = b.bitcast(x, ll.VectorType(_I32, x.type.count))
+    exponent = b.and_(words, _same(words, 0x7F800000))
+    small = b.icmp_unsigned("==", exponent, _same(words, 0))
+    return b.bitcast(b.select(small, b.and_(words, _same(words, 0x80000000)), words), x.type)
 
 
 def _same(x: Any, value: int) -> Any:
-    return ll.Constant(_WORDS, [value] * 16) if isinstance(x.type, ll.VectorType) else ll.Constant(x.type, value)
+    return ll.Constant(x.type, [value] * x.type.count)
 
 
 _BODIES: dict[str, Callable[[Any, list[Any]], None]] = {
@@ -145,5 +190,5 @@ _BODIES: dict[str, Callable[[Any, list[Any]], None]] = {
     "tilezero": _tilezero,
     "tileloadd64": _tileload,
     "tilestored64": _tilestore,
-    "tdpbf16ps": _tdpbf16ps,
+    "tdpbf16ps": _tile_dot(BF16, BF16),
 }

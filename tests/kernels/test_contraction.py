@@ -7,9 +7,12 @@ import pytest
 
 from tests.native import Guarded, build_executable, runnable_targets
 from tgen.ir.builder import Builder
+from tgen.ir.dtypes import BF16
 from tgen.ir.graph import Graph
 
 TARGETS = runnable_targets()
+EVERY_TARGET = runnable_targets(every=True)
+NARROW = {name: t for name, t in EVERY_TARGET.items() if any(tile.a is BF16 for tile in t.tiles)}
 SHAPES = [
     (1, 1, 1),
     (1, 64, 64),
@@ -42,6 +45,20 @@ def test_constant_weight(target, m, n, k, symbolic, rng) -> None:
     want = np.maximum(x.astype(float) @ weight + np.arange(n), 0)
     scale = np.abs(x).astype(float) @ np.abs(weight) + n
     assert np.max(np.abs(executable(x)[0] - want) / scale) < 1e-6
+
+
+@pytest.mark.parametrize("target", NARROW.values(), ids=NARROW)
+@pytest.mark.parametrize("m,n,k", SHAPES)
+def test_medium(target, m, n, k, rng) -> None:
+    """Products of operands rounded to bfloat16, sums in float32."""
+    weight = rng.standard_normal((k, n), dtype=np.float32)
+    executable = build_executable(matmul("m", n, k, weight), target, "medium")
+    guard = Guarded(rng.standard_normal((m, k), dtype=np.float32))
+    left, right = (x.astype(BF16.numpy).astype(float) for x in (guard.array, weight))
+    want = np.maximum(left @ right + np.arange(n), 0)
+    got = executable(guard.array)[0]
+    guard.release()
+    assert np.max(np.abs(got - want) / (np.abs(left) @ np.abs(right) + n)) < 1e-6
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -94,7 +111,7 @@ def test_depth_zero_is_the_epilogue_of_zero(rng) -> None:
     assert np.array_equal(executable(np.zeros((3, 0), np.float32), np.zeros((0, 4), np.float32))[0], np.full((3, 4), 2, np.float32))
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("target", EVERY_TARGET.values(), ids=EVERY_TARGET)
 @pytest.mark.parametrize("view", ["plain", "transposed", "reversed", "sliced"])
 def test_bfloat16_read_in_place(target, view, rng) -> None:
     """A as a view of the model's input or of an intermediate value: rows that follow are not there, k does not lie side by side."""

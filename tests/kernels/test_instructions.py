@@ -1,0 +1,43 @@
+"""Machine code of the micro-kernels: the intended instruction, and accumulators that stay in registers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tgen.codegen import llvm
+from tgen.compiler import compile_graph
+from tgen.ir.builder import Builder
+from tgen.targets.find import find_target
+
+CASES = [
+    # target, dtypes of A and B, rows, instruction
+    ("avx2", "f32 f32", 96, "vfmadd231ps"),
+    ("avx512", "f32 f32", 96, "vfmadd231ps"),
+    ("avx512_bf16", "bf16 bf16", 96, "vdpbf16ps"),
+    ("amx", "bf16 bf16", 96, "tdpbf16ps"),
+]
+
+
+def micro_kernels(target: str, a: str, b: str, m: int) -> dict[str, str]:
+    """Assembly of every micro-kernel of a product [m, 512]·[512, 512]."""
+    build = Builder()
+    x = build.input("x", a, (m, 512))
+    build.output("y", build.matmul(x, build.constant(np.ones((512, 512), np.float32), b)))
+    found = find_target(target, llvm.host_features(), llvm.host_triple())
+    text = compile_graph(build.build(), found, "highest").text("asm")
+    functions = re.findall(r'^"?(micro\.[^\n:"]+)"?:[^\n]*\n(.*?)^\.Lfunc_end', text, re.M | re.S)
+    return dict(functions)
+
+
+@pytest.mark.parametrize("target,dtypes,m,instruction", CASES)
+def test_instruction_and_registers(target: str, dtypes: str, m: int, instruction: str) -> None:
+    kernels = micro_kernels(target, *dtypes.split(), m)
+    assert kernels
+    for name, code in kernels.items():
+        loops = code.split("\n")
+        assert any(instruction in line for line in loops), f"{name} has no {instruction}"
+        spills = [line for line in loops if re.search(r"%[yz]mm\d+, [-\d]*\(%rsp\)", line)]
+        assert not spills, f"{name}: {spills}"
