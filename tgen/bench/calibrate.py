@@ -1,6 +1,6 @@
-"""This machine's ceilings, measured: float32 multiply-adds a second, and bytes read a second from memory larger than caches.
+"""This machine's ceilings, measured: multiply-adds a second by each instruction, bytes read a second from each level of memory.
 
-Kernels are made for the target's own vectors and run on as many threads as the models do; the best of several short runs counts.
+Programs are made for the target and run on as many threads as the models do; the best of several short runs counts.
 """
 
 from __future__ import annotations
@@ -8,121 +8,143 @@ from __future__ import annotations
 import ctypes
 import functools
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from ..artefact import aligned_bytes
 from ..codegen import llvm
+from ..codegen.ceilings import emit_peak, emit_read, read_unit
 from ..codegen.program import RUNTIME_BYTES
 from ..codegen.runtime import process_runtime
 from ..compiler import machine_of
+from ..ir.dtypes import BF16, F32
+from ..passes.precision import PRODUCTS
 from ..targets.target import Target
+from ..targets.tile import MacTile
 
-CHAINS = 12  # independent sums: more than latency × units of any CPU in use
-ROUNDS = 1 << 16
-READ_BYTES = 64 << 20  # a thread
-REPEATS = 7
+MEMORY_BYTES = 64 << 20  # of a thread: more than its share of any cache
+RUN_SECONDS = 0.001  # of one run, about: the shorter, the likelier that nobody disturbs it
+ATTEMPTS = 5  # of which the best tells how many rounds a run should have
+SPEND_SECONDS = 0.15  # on the runs of one program
+
+Measure = Callable[[int], float]  # rounds → seconds
+
+
+@dataclass(frozen=True)
+class Level:
+    """Reading `bytes` (of all threads together) again and again runs at `rate` bytes a second."""
+
+    bytes: int
+    rate: float
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """flops: float32 operations a second (a multiply-add is two); bytes: read a second; both of all threads together."""
+    """flops: operations a second (a multiply-add is two) by name of the tile; levels: smallest first; all threads together."""
 
-    flops: float
-    bytes: float
+    flops: Mapping[str, float]
+    levels: tuple[Level, ...]
 
-    def floor_seconds(self, flops: float, bytes_read: float) -> float:
-        """The least time for so much arithmetic over so many bytes: the roofline."""
-        return max(flops / self.flops, bytes_read / self.bytes)
+    def rate(self, held: float) -> float:
+        """Bytes a second at which so many bytes can be read again and again, at best: as the largest level measured that is no larger."""
+        return max((level for level in self.levels if level.bytes <= held), key=lambda x: x.bytes, default=self.levels[0]).rate
 
+    def floor_seconds(
+        self, operations: float, weights: float, near: float = 0.0, *, peak: float, held: float | None = None
+    ) -> float:
+        """The roofline: the least time for so many operations at `peak` a second, over so many bytes.
 
-def _peak_ir(target: Target) -> str:
-    """ROUNDS times CHAINS multiply-adds; a thread's result goes into its own cache line, so that none can be left out."""
-    vector = f"<{target.lanes} x float>"
-    splat = ", ".join(["float 0x3FEFFFFFE0000000"] * target.lanes)
-    fma = f"llvm.fma.v{target.lanes}f32"
-    phis = "\n".join(f"  %a{k} = phi {vector} [ zeroinitializer, %entry ], [ %b{k}, %loop ]" for k in range(CHAINS))
-    macs = "\n".join(f"  %b{k} = call {vector} @{fma}({vector} %a{k}, {vector} %x, {vector} %x)" for k in range(CHAINS))
-    sums = "\n".join(f"  %s{k + 1} = fadd {vector} {'%b0' if k == 0 else f'%s{k}'}, %b{k + 1}" for k in range(CHAINS - 1))
-    return f"""
-declare {vector} @{fma}({vector}, {vector}, {vector})
-define void @peak(i64 %thread, i64 %threads, ptr %frame) "target-features"="{target.feature_string}" {{
-entry:
-  %x = fadd {vector} zeroinitializer, <{splat}>
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %j, %loop ]
-{phis}
-{macs}
-  %j = add i64 %i, 1
-  %more = icmp ult i64 %j, {ROUNDS}
-  br i1 %more, label %loop, label %done
-done:
-{sums}
-  %at = add i64 %thread, {RUNTIME_BYTES // 64 + 1}
-  %p = getelementptr [64 x i8], ptr %frame, i64 %at
-  store {vector} %s{CHAINS - 1}, ptr %p, align 4
-  ret void
-}}"""
+        weights: bytes of weights read, out of `held` in the whole model (None: those are all), which are read in every run.
+        near: other bytes; they may still be where whoever made them left them.
+        """
+        memory = weights / self.rate(weights if held is None else held) + near / self.rate(near)
+        return max(operations / peak, memory)
 
 
-def _read_ir(target: Target) -> str:
-    """Each thread adds up READ_BYTES of its own; the address stands in the frame after the runtime's bytes."""
-    vector, size = f"<{target.lanes} x float>", target.lanes * 4
-    loads = "\n".join(
-        f"  %p{k} = getelementptr i8, ptr %here, i64 {k * size}\n  %v{k} = load {vector}, ptr %p{k}, align 4\n"
-        f"  %b{k} = fadd {vector} %a{k}, %v{k}"
-        for k in range(8)
-    )
-    phis = "\n".join(f"  %a{k} = phi {vector} [ zeroinitializer, %entry ], [ %b{k}, %loop ]" for k in range(8))
-    sums = "\n".join(f"  %s{k + 1} = fadd {vector} {'%b0' if k == 0 else f'%s{k}'}, %b{k + 1}" for k in range(7))
-    return f"""
-define void @read(i64 %thread, i64 %threads, ptr %frame) "target-features"="{target.feature_string}" {{
-entry:
-  %where = getelementptr i8, ptr %frame, i64 {RUNTIME_BYTES}
-  %base = load ptr, ptr %where
-  %offset = mul i64 %thread, {READ_BYTES}
-  %mine = getelementptr i8, ptr %base, i64 %offset
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %entry ], [ %j, %loop ]
-{phis}
-  %here = getelementptr i8, ptr %mine, i64 %i
-{loads}
-  %j = add i64 %i, {8 * size}
-  %more = icmp ult i64 %j, {READ_BYTES}
-  br i1 %more, label %loop, label %done
-done:
-{sums}
-  %at = add i64 %thread, {RUNTIME_BYTES // 64 + 1}
-  %p = getelementptr [64 x i8], ptr %frame, i64 %at
-  store {vector} %s7, ptr %p, align 4
-  ret void
-}}"""
+def measure(target: Target, threads: int, tiles: tuple[str, ...] = ()) -> Ceilings:
+    """The ceilings of `threads` threads of this machine, for its floating-point tiles at the model's dtypes and those named.
+
+    Takes some 0.1 s for a tile and as much for a level of memory, once a process.
+    """
+    wanted = [t for t in target.tiles if t.name in tiles or t in model_tiles(target)]
+    return Ceilings(MappingProxyType({t.name: _peak(target, threads, t) for t in wanted}), _levels(target, threads))
+
+
+def model_tiles(target: Target) -> tuple[MacTile, ...]:
+    """The tiles that products of float32 matrices may be done with: of float32, and of bfloat16 parts."""
+    return tuple(t for t in target.tiles if t.a is t.b and t.a in (F32, BF16) and t.accumulate is F32)
+
+
+def product_peak(ceilings: Ceilings, target: Target, precision: str) -> float:
+    """Operations a second of a float32 matrix product at this precision: directly, or by as many bfloat16 products as that takes."""
+    return max(ceilings.flops[t.name] / (1 if t.a is F32 else len(PRODUCTS[precision])) for t in model_tiles(target))
 
 
 @functools.cache
-def measure(target: Target, threads: int) -> Ceilings:
-    """The ceilings of `threads` threads on this machine; takes about half a second."""
+def _peak(target: Target, threads: int, tile: MacTile) -> float:
+    peak = emit_peak(target, tile)
+    memory = _random(tile, peak.area * threads)
+    rounds, seconds = _best(_runner(peak.ir, "peak", target, threads, memory, peak.area))
+    return peak.flops * rounds * threads / seconds
+
+
+@functools.cache
+def _levels(target: Target, threads: int) -> tuple[Level, ...]:
+    """Sizes that stay in half of L1 and of L2, and from a few times L2 up to what no cache holds."""
+    l1, l2 = target.caches.l1, target.caches.l2
+    memory = aligned_bytes(MEMORY_BYTES * threads)
+    memory[:] = 0
+    code, found = emit_read(target), []
+    for size in sorted({l1 // 2, l2 // 2, 4 * l2, 16 * l2, MEMORY_BYTES}):
+        area = size - size % read_unit(target)
+        rounds, seconds = _best(_runner(code, "read", target, threads, memory, area))
+        found.append(Level(area * threads, area * rounds * threads / seconds))
+    return tuple(found)
+
+
+def _random(tile: MacTile, size: int) -> np.ndarray:
+    """Random signed operands: constant ones draw less power and run faster than any real product."""
+    rng, block = np.random.default_rng(0), aligned_bytes(size)
+    if tile.a.is_float:
+        values = rng.standard_normal(size // tile.a.size).astype(tile.a.numpy)
+        block[: values.nbytes] = values.view(np.uint8)
+    else:
+        block[:] = rng.integers(0, 256, size, dtype=np.uint8)
+    return block
+
+
+def _runner(ir: str, name: str, target: Target, threads: int, memory: np.ndarray, area: int) -> Measure:
+    """Seconds that so many rounds of a program of `tgen.codegen.ceilings` take on all threads."""
+    if target.uses_tiles:
+        from ..runtime.amx import ask_permission
+
+        ask_permission()
     machine = machine_of(target)
     runtime = process_runtime(machine, target.spin_hint)
-    library = llvm.load(
-        [llvm.compile_object(ir, machine) for ir in (_peak_ir(target), _read_ir(target))], ["peak", "read"], runtime
-    )
+    library = llvm.load([llvm.compile_object(ir, machine)], [name], runtime)
     parallel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(runtime["tgen_parallel"])
-    data = np.ones(READ_BYTES * threads // 4, np.float32)
-    frame = np.zeros(RUNTIME_BYTES + 64 * (threads + 3), np.uint8)
-    start = -frame.ctypes.data % 64
-    address = frame.ctypes.data + start
-    frame[start + RUNTIME_BYTES :][:8].view(np.uint64)[0] = data.ctypes.data
+    frame = aligned_bytes(RUNTIME_BYTES + 64)
+    frame[:] = 0
+    words = frame[RUNTIME_BYTES:].view(np.int64)
 
-    def best(name: str) -> float:
-        times = []
-        for _ in range(REPEATS):
-            begin = time.perf_counter()
-            parallel(library.address(name), address, threads)
-            times.append(time.perf_counter() - begin)
-        return min(times)
+    def run(rounds: int) -> float:
+        words[:3] = (memory.ctypes.data, area, rounds)
+        begin = time.perf_counter()
+        parallel(library.address(name), frame.ctypes.data, threads)
+        return time.perf_counter() - begin
 
-    flops = 2.0 * CHAINS * ROUNDS * target.lanes * threads / best("peak")
-    return Ceilings(flops, READ_BYTES * threads / best("read"))
+    return run
+
+
+def _best(run: Measure) -> tuple[int, float]:
+    """(rounds, least seconds) of runs that take about RUN_SECONDS each, SPEND_SECONDS in all."""
+    rounds = 1
+    while (seconds := min(run(rounds) for _ in range(ATTEMPTS))) < RUN_SECONDS / 2:
+        rounds *= max(2, min(64, int(RUN_SECONDS / max(seconds, 1e-9))))
+    end = time.perf_counter() + SPEND_SECONDS
+    while time.perf_counter() < end:
+        seconds = min(seconds, run(rounds))
+    return rounds, seconds

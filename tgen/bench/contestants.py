@@ -80,7 +80,7 @@ def _tgen(job: Job, feeds: Feeds) -> Ready:
 
     option = job.contestant.partition(":")[2]
     if option:
-        job = replace(job, **{"precision" if option in PRECISIONS else "target": option})
+        job = replace(job, precision=option) if option in PRECISIONS else replace(job, target=option)
     executable = tgen.compile(job.model, threads=job.threads, precision=job.precision, target=job.target, cache=job.cache)
     names = [spec.name for spec in executable.outputs]
     arrays = [feeds[spec.name] for spec in executable.inputs]

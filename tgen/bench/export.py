@@ -47,6 +47,8 @@ def export_folder(folder: str, path: str) -> None:
     axes = {name: {0: "batch", 1: "seq"} for name in [*names, "last_hidden_state"]}
 
     class Encoder(torch.nn.Module):
+        model: Any
+
         def forward(self, ids: Any, mask: Any, types: Any) -> Any:
             return self.model(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
 

@@ -70,18 +70,20 @@ def compare(
         _take_turns(workers, rounds, burst, tell)
         tell("measuring this machine's ceilings")
         work = work_of(graph, values)
-        rows = _rows(workers, errors, work[0], _floor(work, target, count))
+        rows = _rows(workers, errors, work[0], _floor(work, precision, target, count))
     facts = {"model": str(model), "shapes": values, "threads": count, "precision": precision, "target": target, "rounds": rounds}
     return Report(tuple(rows), facts)
 
 
-def _floor(work: tuple[float, float], target: str, threads: int) -> float:
+def _floor(work: tuple[float, float], precision: str, target: str, threads: int) -> float:
     """The least seconds of a run by the roofline; the contestants are stopped meanwhile."""
     from ..codegen import llvm
     from ..targets.find import find_target
-    from .calibrate import measure
+    from .calibrate import measure, product_peak
 
-    return measure(find_target(target, llvm.host_features(), llvm.host_triple()), threads).floor_seconds(*work)
+    chosen = find_target(target, llvm.host_features(), llvm.host_triple())
+    ceilings = measure(chosen, threads)
+    return ceilings.floor_seconds(*work, peak=product_peak(ceilings, chosen, precision))
 
 
 def _errors(workers: Sequence[Worker], folder: Path) -> list[float | None]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from . import common
 
-SUMMARY = "measure a model beside other runtimes, in turns"
+if TYPE_CHECKING:
+    from tgen.bench.profile import Profile
+
+SUMMARY = "measure a model beside other runtimes, in turns, or step by step"
 EPILOG = """\
 Each contestant has a process of its own, stopped while another is measured: an idle pool of threads that spins would slow its
 neighbours. They take turns in one run, so that a noisy machine is noisy for all. Shown are the median of a run, percentiles, the
@@ -22,16 +27,24 @@ contestants:
   torch-inductor[-bf16]  torch.compile; the same
 Those that read only .onnx files get a folder exported by torch.
 
+--profile measures tgen alone, step by step: where the time goes, how near each step comes to the roofline, how long threads wait for
+each other, and what memory a run takes. The counters are in code compiled for this, which the cache never sees.
+
 examples:
   tgen bench model.onnx
   tgen bench model.onnx --vs onnxruntime,openvino --shapes batch=1,seq=128 --threads 2
   tgen bench minilm/ --shapes seq=128 --vs tgen:medium,openvino-bf16,torch-inductor-bf16 --json > rows.json
+  tgen bench minilm/ --shapes seq=128 --profile --html profile.html
 """
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     common.model_argument(parser)
-    parser.add_argument("--vs", type=names, default=[], metavar="NAME,…", help="others to measure: see below")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--vs", type=names, default=[], metavar="NAME,…", help="others to measure: see below")
+    what.add_argument("--profile", action="store_true", help="a table of the steps of a run, summed by kernel")
+    parser.add_argument("--steps", action="store_true", help="with --profile: every step by itself")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="with --profile: write it as one page too, with a timeline")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     common.compile_arguments(parser)
 
@@ -51,6 +64,14 @@ def names(text: str) -> list[str]:
 
 
 def run(args: argparse.Namespace) -> int:
+    if (args.steps or args.html) and not args.profile:
+        from tgen.ir.errors import InvalidInput
+
+        raise InvalidInput("--steps and --html belong to --profile")
+    return _profile(args) if args.profile else _compare(args)
+
+
+def _compare(args: argparse.Namespace) -> int:
     from tgen import bench
 
     with common.progress(quiet=args.json) as tell:
@@ -58,12 +79,45 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report.to_json(), indent=1))
         return 0
-    print(", ".join(f"{key} {value}" for key, value in report.facts.items()))
+    print(_facts(report.facts))
     common.print_table(["contestant", *(f">{t}" for t in TITLES), "note"], [cells(row) for row in report.rows])
     for row in report.rows:
         if row.failed:
             print(f"{row.name} is not measured: {row.failed}")
     return 0
+
+
+def _profile(args: argparse.Namespace) -> int:
+    from tgen.bench.page import page
+    from tgen.bench.profile import profile
+
+    options = {key: value for key, value in common.compile_options(args).items() if key != "cache"}
+    with common.progress(quiet=args.json) as tell:
+        found = profile(args.model, shapes=args.shapes, progress=tell, **options)
+    if args.html:
+        args.html.write_text(page(found))
+    if args.json:
+        print(json.dumps(found.to_json(), indent=1))
+    else:
+        _print_profile(found, steps=args.steps)
+    return 0
+
+
+def _print_profile(found: Profile, steps: bool) -> None:
+    from tgen.bench.page import TITLES, ceilings, figures, summary
+
+    print(_facts(found.facts))
+    common.print_table(["run", ">"], summary(found))
+    common.print_table(["ceiling of this machine", ">"], ceilings(found))
+    rows = found.rows if steps else found.by_kernel()
+    lines = [[row.number if steps else row.steps, row.what, row.origin, *figures(row)] for row in rows]
+    common.print_table([">step" if steps else ">steps", "what", "where in the model", *(f">{t}" for t in TITLES)], lines)
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    """`model m.onnx, shapes batch=1 seq=128, threads 2`."""
+    shapes = " ".join(f"{name}={size}" for name, size in facts["shapes"].items()) or "fixed"
+    return ", ".join(f"{key} {shapes if key == 'shapes' else value}" for key, value in facts.items())
 
 
 TITLES = ("median ms", "p10", "p99", "× tgen", "interval", "GFLOP/s", "of roofline", "difference", "load s", "MB")

@@ -1,0 +1,54 @@
+"""Compiled code called as it is: the frame filled once, no checks of inputs, the same results written again and again."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..artefact import aligned_bytes
+from ..codegen import llvm
+from ..codegen.program import RUNTIME_BYTES, Frame
+from ..codegen.runtime import process_runtime
+from ..compiler import Compiled
+from ..executable import WORK_OF_A_THREAD
+from ..ir.dims import evaluate_dim
+from ..targets.target import Target
+
+
+class NativeRun:
+    """One run of a model on these inputs: `run()`.
+
+    threads: that it asks for, no more than its work is worth. outputs: by name. times: cycles [threads, steps, 2] of the last run, if the
+    code notes them (`compile_graph(…, profile=True)`); zeros of a thread that took no part.
+    """
+
+    def __init__(
+        self, compiled: Compiled, target: Target, threads: int, feeds: Mapping[str, np.ndarray], values: Mapping[str, int]
+    ):
+        manifest = compiled.artefact.manifest
+        self.threads = max(1, min(threads, evaluate_dim(manifest.work, values) // WORK_OF_A_THREAD))
+        self.outputs = {n: np.empty([evaluate_dim(d, values) for d in t.shape], t.dtype.numpy) for n, t in manifest.outputs}
+        self.times = np.zeros((self.threads, manifest.steps, 2), np.int64)
+        arena, scratch = (-(-evaluate_dim(d, values) // 64) * 64 for d in (manifest.arena, manifest.scratch))
+        memory, frame = aligned_bytes(arena + scratch * self.threads), aligned_bytes(8 * manifest.frame.words)
+        inputs = [np.ascontiguousarray(feeds[name]) for name, _ in manifest.inputs]
+        start, weights = memory.ctypes.data, compiled.artefact.weights
+        header = [start, weights.ctypes.data, start + arena, scratch, self.times.ctypes.data]
+        pointers = [a.ctypes.data for a in (*inputs, *self.outputs.values())]
+        words = header + pointers + [values[s] for s in manifest.symbols]
+        assert len(header) == Frame.HEADER
+        frame[:] = 0
+        frame[RUNTIME_BYTES:].view(np.int64)[: len(words)] = words
+        if target.uses_tiles:
+            from ..runtime.amx import ask_permission
+
+            ask_permission()
+        self._library = llvm.load([compiled.artefact.code], ["run"], process_runtime(compiled.machine, target.spin_hint))
+        self._kept = memory, frame, inputs, weights
+        self._address = int(frame.ctypes.data)
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self._library.address("run"))
+
+    def run(self) -> None:
+        self._run(self._address, self.threads)
