@@ -6,6 +6,7 @@ A *primitive* is emitted by code generation as a few instructions. Every other f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,15 +54,19 @@ def truncated_remainder(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a - truncated_division(a, b) * b).astype(np.asarray(a).dtype)
 
 
-def _erf(x: np.ndarray) -> np.ndarray:
-    import math
+def _in_float64(function: Callable[[float], float]) -> Callable[..., Any]:
+    """A function of the C library, element by element, rounded to the operand's dtype."""
 
-    wide = np.asarray(x, np.float64)
-    return (
-        np.vectorize(math.erf, otypes=[np.float64])(wide).astype(np.asarray(x).dtype)
-        if wide.size
-        else wide.astype(np.asarray(x).dtype)
-    )
+    def apply(x: np.ndarray) -> np.ndarray:
+        wide = np.asarray(x, np.float64)
+        return np.vectorize(function, otypes=[np.float64])(wide).astype(np.asarray(x).dtype)
+
+    return apply
+
+
+def normal_gelu(x: float) -> float:
+    """x·Φ(x) = x/2·erfc(-x/√2); -0 at -inf, its limit."""
+    return -0.0 if x == -math.inf else x * (0.5 * math.erfc(-x * math.sqrt(0.5)))
 
 
 def _pow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -122,7 +127,8 @@ for _name in [
     "arctanh",
 ]:
     _add(_name, 1, "f", getattr(np, _name))
-_add("erf", 1, "f", _erf)
+_add("erf", 1, "f", _in_float64(math.erf))
+_add("gelu", 1, "f", _in_float64(normal_gelu))
 _add("sigmoid", 1, "f", lambda x: (1 / (1 + np.exp(-x.astype(np.float64)))).astype(x.dtype))
 _add("pow", 2, "fi", _pow)
 _add("rsqrt", 1, "f", lambda x: (1 / np.sqrt(x)).astype(x.dtype))

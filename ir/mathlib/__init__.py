@@ -1,7 +1,7 @@
 """`expand`: rewrites calls of transcendental functions into primitives, so that code generation knows no `tanh`.
 
-The functions are written in `exponential`, `trigonometric` and `power` from the tools of `floats`; their coefficients are in
-`polynomials`. float16 and bfloat16 are computed in float32 and rounded once.
+The functions are written in `exponential`, `saturating`, `hyperbolic`, `trigonometric` and `power` from the tools of `floats`; their
+coefficients are in `polynomials`. float16 and bfloat16 are computed in float32 and rounded once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from ..dtypes import F32, F64
 from ..errors import TypeMismatch
 from ..expr import Call, Expr, call, cast, transform
 from ..scalars import SCALARS
-from . import exponential, power, trigonometric
+from . import exponential, hyperbolic, power, saturating, trigonometric
 
 
 def _rsqrt(x: Expr) -> Expr:
@@ -28,14 +28,15 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "log": exponential.log,
     "log2": exponential.log2,
     "log1p": exponential.log1p,
-    "sigmoid": exponential.sigmoid,
-    "tanh": exponential.tanh,
-    "erf": exponential.erf,
-    "sinh": exponential.sinh,
-    "cosh": exponential.cosh,
-    "arcsinh": exponential.arcsinh,
-    "arccosh": exponential.arccosh,
-    "arctanh": exponential.arctanh,
+    "sigmoid": saturating.sigmoid,
+    "tanh": saturating.tanh,
+    "erf": saturating.erf,
+    "gelu": saturating.gelu,
+    "sinh": hyperbolic.sinh,
+    "cosh": hyperbolic.cosh,
+    "arcsinh": hyperbolic.arcsinh,
+    "arccosh": hyperbolic.arccosh,
+    "arctanh": hyperbolic.arctanh,
     "sin": trigonometric.sin,
     "cos": trigonometric.cos,
     "tan": trigonometric.tan,

@@ -1,18 +1,14 @@
-"""exp, log and the functions made of them, as branch-free expressions of primitives in float32 and float64.
+"""exp, log and their like, as branch-free expressions of primitives in float32 and float64.
 
-Bounds are in units of the last place (ulp) over the whole range, subnormal results included, and are asserted by the tests:
-
-    exp exp2 log log2 log1p cosh     2
-    expm1 arcsinh arccosh arctanh    2.5
-    sinh tanh                        2.5
-    erf                              3
-    sigmoid                          3.5
+Each is within 2 units of the last place (ulp) over the whole range in both formats: subnormal operands and results, infinities,
+NaN and signed zeros included.
 """
 
 from __future__ import annotations
 
-from ..expr import Expr, bitcast, call, const, maximum, minimum, select
+from ..expr import Expr, bitcast, call, const, maximum, select
 from . import polynomials as c
+from .bounds import bounds
 from .floats import (
     FORMATS,
     LN2,
@@ -33,10 +29,49 @@ INF, NAN = float("inf"), float("nan")
 
 
 def exp(x: Expr, last: float = 1.0) -> Expr:
+    """last·e^x, last: 1 or a smaller power of two; 12 operations where x is known to stay below 64 (float64: 600), else 16."""
+    form = FORMATS[x.dtype]
+    if last == 1 and bounds(x)[1] <= form.pick(64, 600):
+        return _exp_short(x)
+    return _exp_whole(x, last)
+
+
+def _exp_short(x: Expr) -> Expr:
+    """e^x = (2^-k·(1 + r·P(r)))·2^(n + k), n = round(x/ln 2), r = x - n·ln 2, |r| ≤ ln 2/2, for x ≤ 64.
+
+    The factor 2^-k is in the coefficients. It makes 2^(n + k) a normal number even where the result is subnormal, so that the
+    last product rounds once.
+    """
+    form = FORMATS[x.dtype]
+    r, scale = reduce_exponent(maximum(x, form.pick(-104, -746)), form.shift)
+    return scaled_exponential(r, form.shift) * scale
+
+
+def scaled_exponential(r: Expr, shift: int, sign: int = 1) -> Expr:
+    """2^-shift·e^(sign·r), |r| ≤ ln 2/2"""
+    small = 2.0**-shift
+    coefficients = c.EXP_SHORT_64 if FORMATS[r.dtype].is_wide else c.EXP_SHORT_32
+    signed = [v * small * sign ** (k + 1) for k, v in enumerate(coefficients)]
+    return fma(r, horner(signed, r), small)
+
+
+def reduce_exponent(x: Expr, offset: int, sign: int = 1, factor: int = 1, near: bool = False) -> tuple[Expr, Expr]:
+    """r = x - sign·n·ln 2/factor and 2^(n + offset), n = round(sign·factor·x/ln 2), so that e^(sign·factor·x) = 2^n·e^(sign·factor·r).
+
+    near: n is so small (|n| < 32) that in float32 one constant holds ln 2 well enough.
+    """
+    form = FORMATS[x.dtype]
+    n, bits = nearest(x, sign * factor * LOG2_E, form.bias + offset)
+    for part in split(LN2 / factor, *((40, 53) if form.is_wide else (24,) if near else (16, 24))):
+        x = fma(n, -sign * part, x)
+    return x, exponential_of_two(bits)
+
+
+def _exp_whole(x: Expr, last: float) -> Expr:
     """last·e^x = (last·2^m)·2^m·(1 + r + r²·P(r)), m = round(x/(2·ln 2)), r = x - m·2·ln 2, |r| ≤ ln 2.
 
     Halving the exponent makes each factor a normal number for every x whose result is finite or subnormal, so the last
-    product rounds once. 16 operations. last: 1 or a smaller power of two.
+    product rounds once.
     """
     form = FORMATS[x.dtype]
     high, low = split(2 * LN2, *((40, 53) if form.is_wide else (16, 24)))
@@ -58,7 +93,7 @@ def exp2(x: Expr) -> Expr:
     return fma(r, horner(c.EXP2_64 if form.is_wide else c.EXP2_32, r), 1.0) * scale * scale
 
 
-def _quarter_expm1(x: Expr) -> Expr:
+def quarter_expm1(x: Expr) -> Expr:
     """(e^x - 1)/4 = s·(e^r - 1) + (s - 1/4), s = 2^(n - 2), n = round(x/ln 2); subnormal results lose bits."""
     form = FORMATS[x.dtype]
     high, low = split(LN2, *((40, 53) if form.is_wide else (16, 24)))
@@ -70,23 +105,14 @@ def _quarter_expm1(x: Expr) -> Expr:
     return fma(scale, q, scale - 0.25)
 
 
-def _or_itself(x: Expr, a: Expr, result: Expr) -> Expr:
+def or_itself(x: Expr, a: Expr, result: Expr) -> Expr:
     """x where a = |x| is so small that f(x) = x·(1 + O(x)) rounds to x, else the result."""
     return select(a < FORMATS[x.dtype].pick(1e-12, 1e-20), x, result)
 
 
 def expm1(x: Expr) -> Expr:
     """e^x - 1; x itself where that is nearest, which keeps tiny ones and -0"""
-    return _or_itself(x, magnitude(x), _quarter_expm1(x) * 4.0)
-
-
-def _expm1_narrow(t: Expr) -> Expr:
-    """e^t - 1 in float32 for |t| < 50, good to the accuracy of 1 where it is near -1"""
-    n, bits = nearest(t, LOG2_E, FORMATS[t.dtype].bias)
-    r = fma(n, -float(LN2), t)
-    q = fma(r * r, horner(c.EXPM1_32, r), r)
-    scale = exponential_of_two(bits)
-    return fma(scale, q, scale - 1.0)
+    return or_itself(x, magnitude(x), quarter_expm1(x) * 4.0)
 
 
 def _decompose(x: Expr) -> tuple[Expr, Expr, Expr]:
@@ -143,70 +169,3 @@ def log1p(x: Expr) -> Expr:
     n, k, m = _decompose(u)
     scale = exponential_of_two(maximum(form.bias - n, 0))
     return with_sign(_ends(u, _log_sum(k, fma(error, scale, m - 1.0))), x)
-
-
-def sigmoid(x: Expr) -> Expr:
-    """1/(1 + e^-x) for x ≥ 0, e^x/(1 + e^x) below: subnormal results are right too"""
-    e = exp(-magnitude(x))
-    return select(x < 0.0, e, const(1.0, x.dtype)) / (e + 1.0)
-
-
-def tanh(x: Expr) -> Expr:
-    """±t/(t + 2), t = e^(2|x|) - 1"""
-    wide = FORMATS[x.dtype].is_wide
-    a = minimum(magnitude(x), 20.0 if wide else 10.0)
-    t = expm1(a + a) if wide else _expm1_narrow(a + a)
-    return with_sign(t / (t + 2.0), x)
-
-
-def erf(x: Expr) -> Expr:
-    """float32: ±(1 - e^(-a·P(a))), a = |x| ≤ 4; float64: x·P(x²) for |x| < 1, else ±(1 - e^(-x²)·R(u))"""
-    if not FORMATS[x.dtype].is_wide:
-        a = minimum(magnitude(x), 4.0)
-        return with_sign(magnitude(_expm1_narrow(a * horner([-v for v in c.ERF_LOG_32], a))), x)
-    a = minimum(magnitude(x), 6.0)
-    z = a * a
-    far = 1.0 - exp(-z) * horner(c.ERFC_64, (a - 2.2) / (a + 2.2))
-    return with_sign(select(a < 1.0, a * horner(c.ERF_64, z), far), x)
-
-
-def sinh(x: Expr) -> Expr:
-    """(t + t/(t + 1))/2, t = e^|x| - 1, computed on t/4 so that only the result overflows; x itself where tiny"""
-    a = magnitude(x)
-    v = _quarter_expm1(a)
-    return with_sign(_or_itself(a, a, (v + v / fma(v, 4.0, 1.0)) * 2.0), x)
-
-
-def cosh(x: Expr) -> Expr:
-    """h + 1/(4·h), h = e^|x|/2"""
-    h = exp(magnitude(x), last=0.5)
-    return h + 0.25 / h
-
-
-def arcsinh(x: Expr) -> Expr:
-    """±ln1p(a + a²/(1 + √(1 + a²))), a = |x|; ln a + ln 2 where a² adds nothing to its own square root"""
-    form = FORMATS[x.dtype]
-    a = magnitude(x)
-    large = a > form.pick(1e8, 1e16)
-    square = minimum(a, form.pick(1e9, 1e17)) * minimum(a, form.pick(1e9, 1e17))
-    near = a + square / (call("sqrt", square + 1.0) + 1.0)
-    return with_sign(_log1p_or_double(large, a, near), x)
-
-
-def arccosh(x: Expr) -> Expr:
-    """ln1p(t + √(t·(t + 2))), t = x - 1; ln x + ln 2 for large x"""
-    form = FORMATS[x.dtype]
-    large = x > form.pick(1e8, 1e16)
-    t = maximum(x - 1.0, -1.0)
-    return _log1p_or_double(large, x, t + call("sqrt", t * (t + 2.0)))
-
-
-def _log1p_or_double(large: Expr, a: Expr, near: Expr) -> Expr:
-    """ln 2a where large, else ln(1 + near)"""
-    return log1p(select(large, a, near)) + select(large, const(float(LN2), a.dtype), 0.0)
-
-
-def arctanh(x: Expr) -> Expr:
-    """±ln1p(2a/(1 - a))/2, a = |x|; at least |x|"""
-    a = magnitude(x)
-    return with_sign(maximum(log1p(a * 2.0 / (1.0 - a)) * 0.5, a), x)

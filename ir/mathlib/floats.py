@@ -43,6 +43,11 @@ class Format:
         """1.5·2^mantissa: x + magic rounds |x| < 2^(mantissa - 2) to an integer, which its low bits then hold."""
         return math.ldexp(1.5, self.mantissa)
 
+    @property
+    def shift(self) -> int:
+        """A power of two that lifts every subnormal number to a normal one."""
+        return self.mantissa + 1
+
     def bits(self, value: float) -> int:
         return int(np.asarray(value, self.dtype.numpy).view(self.integer.numpy))
 

@@ -14,7 +14,7 @@ from .floats import FORMATS, PI, clamp, flip_sign, fma, horner, magnitude, neare
 
 
 def _reduce(x: Expr) -> tuple[Expr, Expr]:
-    """r = x - n·π/2, |r| ≤ π/4, and an integer of x's width whose two low bits hold n mod 4 (Cody and Waite).
+    """r = x - n·π/2, |r| ≤ π/4, and an integer whose two low bits hold n mod 4 (Cody and Waite), both of 64 bits.
 
     The parts of π/2 have so few bits that n·part is exact in float64: for n < 2^29, and n < 2^20 where x is float64.
     """
@@ -24,8 +24,7 @@ def _reduce(x: Expr) -> tuple[Expr, Expr]:
     r = wide
     for part in split(PI / 2, *((24, 24, 53) if narrow else (33, 33, 33, 53))):
         r = fma(n, -part, r)
-    r = clamp(r, -0.8, 0.8)
-    return (cast(r, x.dtype), cast(bits, I32)) if narrow else (r, bits)
+    return clamp(r, -0.8, 0.8), bits
 
 
 def _sine(r: Expr, z: Expr) -> Expr:
@@ -43,6 +42,8 @@ def _is_odd(quadrant: Expr) -> Expr:
 def _wave(x: Expr, shift: int) -> Expr:
     """sin(x + shift·π/2), shift 0 or 1"""
     r, quadrant = _reduce(x)
+    if x.dtype is not F64:
+        r, quadrant = cast(r, x.dtype), cast(quadrant, I32)
     z = r * r
     first, second = (_cosine(z), _sine(r, z)) if shift else (_sine(r, z), _cosine(z))
     half = quadrant + shift if shift else quadrant
@@ -61,19 +62,20 @@ def cos(x: Expr) -> Expr:
 
 
 def tan(x: Expr) -> Expr:
-    """sin r/cos r, or -cos r/sin r in odd quadrants"""
+    """tan r = r + r³·P(r²), or -1/tan r in odd quadrants"""
     r, quadrant = _reduce(x)
     z = r * r
-    s, co, odd = _sine(r, z), _cosine(z), _is_odd(quadrant)
-    return select(call("eq", x, 0.0), x, select(odd, -co, s) / select(odd, s, co))
+    t = fma(r * z, horner(c.TAN_64 if x.dtype is F64 else c.TAN_32, z), r)
+    odd = _is_odd(quadrant)
+    return select(call("eq", x, 0.0), x, cast(select(odd, const(-1.0, F64), t) / select(odd, t, 1.0), x.dtype))
 
 
-def _half_arcsine(a: Expr) -> tuple[Expr, Expr]:
-    """Whether a < ½, and arcsin a there, else arcsin √((1 - a)/2) = (π/2 - arcsin a)/2; NaN for a > 1."""
+def _arcsine_parts(a: Expr) -> tuple[Expr, Expr, Expr]:
+    """Whether a < ½, and s and e with s + e = arcsin a there, else arcsin √((1 - a)/2) = (π/2 - arcsin a)/2; NaN for a > 1."""
     small = a < 0.5
     z = select(small, a * a, (1.0 - a) * 0.5)
     s = select(small, a, call("sqrt", z))
-    return small, fma(s * z, horner(c.ASIN_64 if a.dtype is F64 else c.ASIN_32, z), s)
+    return small, s, s * z * horner(c.ASIN_64 if a.dtype is F64 else c.ASIN_32, z)
 
 
 def _two_parts(value: float, a: Expr) -> tuple[float, float]:
@@ -83,16 +85,18 @@ def _two_parts(value: float, a: Expr) -> tuple[float, float]:
 
 
 def arcsin(x: Expr) -> Expr:
-    """±p for |x| < ½, else ±(π/2 - 2p)"""
-    a = magnitude(x)
-    small, p = _half_arcsine(a)
+    """±(s + e) for |x| < ½, else ±(π/2 - 2s - 2e), with the rounding error of π/2 - 2s made good"""
+    small, s, e = _arcsine_parts(magnitude(x))
     high, low = _two_parts(1.0, x)
-    return with_sign(select(small, p, high - (p * 2.0 - low)), x)
+    difference = fma(s, -2.0, high)
+    rest = fma(e, -2.0, fma(s, -2.0, high - difference) + low)
+    return with_sign(select(small, s + e, difference + rest), x)
 
 
 def arccos(x: Expr) -> Expr:
     """2p for x ≥ ½, π - 2p for x ≤ -½, else π/2 - (±p)"""
-    small, p = _half_arcsine(magnitude(x))
+    small, s, e = _arcsine_parts(magnitude(x))
+    p = s + e
     negative = x < 0.0
     middle_high, middle_low = _two_parts(1.0, x)
     high, low = _two_parts(2.0, x)

@@ -16,9 +16,9 @@ from ..errors import TypeMismatch
 from ..expr import Arg, Expr, call, cast, const, maximum, minimum, select
 from ..forms import Map
 from ..op import op
+from ..scalars import normal_gelu
 from ..types import TensorType, broadcast
 from .elementwise import Elementwise, wide
-from .transcendental import erf64
 
 _FLOATS = "float"
 
@@ -155,17 +155,17 @@ class Gelu(Activation):
 
     def body(self, x: Expr) -> Expr:
         if self.approximate == "none":
-            return x * 0.5 * (call("erf", x * math.sqrt(0.5)) + 1)
+            return call("gelu", x)
         if self.approximate != "tanh":
             raise TypeMismatch(f"gelu: approximate is 'none' or 'tanh', not {self.approximate!r}")
         root = math.sqrt(2 / math.pi)
         # (1 + tanh u)/2 = sigmoid(2u): one exp and no cancellation where tanh u is near -1
-        return x * call("sigmoid", x * (x * x * (2 * 0.044715 * root) + 2 * root))
+        return x * call("sigmoid", x * call("fma", x * x, 2 * 0.044715 * root, 2 * root))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
         v = wide(x)
         if self.approximate == "none":
-            return (0.5 * v * (1 + erf64(v / math.sqrt(2)))).astype(x.dtype)
+            return np.array([normal_gelu(e) for e in v.reshape(-1).tolist()], np.float64).reshape(x.shape).astype(x.dtype)
         return (0.5 * v * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))).astype(x.dtype)
 
 

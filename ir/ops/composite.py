@@ -50,7 +50,7 @@ class Softmax(AlongAxis):
 
     def decompose(self, b: Builder, x: Value) -> Value:
         wide = widened(b, x)
-        e = b.exp(b.sub(wide, b.reduce_max(wide, axes=(self.axis,))))
+        e = b.exp(b.below(wide, b.reduce_max(wide, axes=(self.axis,))))
         return narrowed(b, b.div(e, b.reduce_sum(e, axes=(self.axis,))), x)
 
 
@@ -69,8 +69,8 @@ class LogSoftmax(AlongAxis):
 
     def decompose(self, b: Builder, x: Value) -> Value:
         wide = widened(b, x)
-        centred = b.sub(wide, b.reduce_max(wide, axes=(self.axis,)))
-        return narrowed(b, b.sub(centred, b.log(b.reduce_sum(b.exp(centred), axes=(self.axis,)))), x)
+        below = b.below(wide, b.reduce_max(wide, axes=(self.axis,)))
+        return narrowed(b, b.sub(below, b.log(b.reduce_sum(b.exp(below), axes=(self.axis,)))), x)
 
 
 @op

@@ -140,6 +140,19 @@ class Max(Elementwise):
 
 
 @op
+class Below(Elementwise):
+    """min(x - top, 0), top being the greatest x: the minimum changes nothing, but says that exp of it needs no guard against overflow."""
+
+    kinds: ClassVar[str] = _FLOATS
+
+    def body(self, x: Expr, top: Expr) -> Expr:
+        return call("min", x - top, 0)
+
+    def reference(self, x: np.ndarray, top: np.ndarray) -> np.ndarray:
+        return np.minimum(wide(x) - wide(top), 0).astype(x.dtype)
+
+
+@op
 class Min(Elementwise):
     """The less of x and y; NaN if one is NaN."""
 

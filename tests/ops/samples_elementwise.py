@@ -173,6 +173,7 @@ def _binary(rng: np.random.Generator) -> Iterator[Sample]:
         "mul": (NUMBERS, np.multiply),
         "max": (NUMBERS, lambda x, y: np.where(x != x, x, np.where(y != y, y, np.where(x > y, x, y)))),
         "min": (NUMBERS, lambda x, y: np.where(x != x, x, np.where(y != y, y, np.where(x < y, x, y)))),
+        "below": (FLOATS, lambda x, y: np.where(x > y, 0, x - y)),
         "equal": ((*NUMBERS, "bool"), lambda x, y: ~(x != y)),
         "less": (NUMBERS, lambda x, y: y > x),
         "less_or_equal": (NUMBERS, lambda x, y: y >= x),

@@ -18,7 +18,7 @@ import llvmlite.ir as ll
 
 from ..ir import mathlib
 from ..ir.dims import DimLike
-from ..ir.expr import Kept, call
+from ..ir.expr import Kept, call, minimum
 from ..kernels.specs import AttendKernel
 from ..targets.emit import splat
 from ..targets.tile import MacTile
@@ -263,7 +263,7 @@ class _AttendEmitter:
         return self.b.load(earlier, typ=register_type(self.dtype))
 
     def _exp(self, x: Any, top: Any, lanes: int) -> Any:
-        body = mathlib.expand(call("exp", Kept(self.dtype, 0) - Kept(self.dtype, 1)))
+        body = mathlib.expand(call("exp", minimum(Kept(self.dtype, 0) - Kept(self.dtype, 1), 0)))
         values = (x, top)
         return Emitter(self.c, Scope({}, None, lanes, [], lambda k: (values[k], lanes))).vector(body, lanes)
 
