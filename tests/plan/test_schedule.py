@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.graphs import feeds
 from tests.native import host
-from tgen.codegen import llvm, program
+from tgen.codegen import llvm, program, share
 from tgen.codegen.runtime import process_runtime
 from tgen.compiler import compile_graph, machine_of
 from tgen.executable import Executable
@@ -125,7 +125,8 @@ def test_any_order_and_any_number_of_threads_give_the_same_bits(graph: Graph) ->
     """Every step is split (LEAST_WORK 1), in the plan's order and the reverse of each phase."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tgen.executable.WORK_OF_A_THREAD", 1)
-        patch.setattr(program, "LEAST_WORK", 1)
+        for module in (program, share):
+            patch.setattr(module, "LEAST_WORK", 1)
         in_order = executables(graph, (1, 4))
         patch.setattr("tgen.compiler.build", lambda g: reversed_phases(build(g)))
         in_reverse = executables(graph, (2, 3))

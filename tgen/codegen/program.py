@@ -1,8 +1,8 @@
 """The module of a model: its kernels, the program that every thread runs, and one entry point.
 
     i32 run(ptr frame, i64 threads)          frame: see `Frame`
-Threads claim chunks of a step from a counter, so a thread slowed by a neighbour does not hold up the others; a barrier stands
-between phases. A phase of little work is thread 0's alone, and between two of these there is no barrier. A run on one thread has neither
+Threads claim chunks of a step (see `share`), so a thread slowed by a neighbour does not hold up the others; a barrier stands between
+phases. A phase of little work is thread 0's alone, and between two of these there is no barrier. A run on one thread has neither
 counters nor barriers.
 """
 
@@ -23,10 +23,9 @@ from .attend_kernel import emit_attend_kernel
 from .context import I64, PTR, VOID, FunctionContext
 from .contract_kernel import emit_contract_kernel
 from .half import HALF_IR
-from .loop_kernel import KERNEL_ARGUMENTS, emit_loop_kernel
+from .loop_kernel import emit_loop_kernel
+from .share import LEAST_WORK, share
 
-CHUNKS_PER_THREAD = 4
-LEAST_WORK = 4096  # element operations: a chunk or a phase smaller than this costs more to hand over than to do
 RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier`
 
 
@@ -184,7 +183,7 @@ class _Program:
             c.symbol_array,
             self.scratch,
         ]
-        c.b.call(self._share(), arguments)
+        c.b.call(share(self.module, self.target), arguments)
 
     def _base(self, number: int) -> Any:
         buffer = self.plan.buffers[number]
@@ -193,46 +192,3 @@ class _Program:
         if buffer.kind == "output":
             return self.arguments[self.frame.inputs + buffer.index]
         return self.c.at(self.arena if buffer.kind == "arena" else self.weights, self.c.dim(buffer.offset))
-
-    def _share(self) -> ll.Function:
-        """void share(kernel, units, work, counter, threads, operands, symbols, scratch): runs a step's chunks until none is left."""
-        found = self.module.globals.get("share")
-        if found is not None:
-            return found
-        c = FunctionContext(self.module, "share", [PTR, I64, I64, PTR, I64, PTR, PTR, PTR], (), self.target.feature_string)
-        c.function.attributes.add("noinline")
-        kernel, units, work, counter, threads, *rest = c.function.args
-        b, function = c.b, c.function
-        kernel_type = ll.FunctionType(VOID, KERNEL_ARGUMENTS)
-        most = b.mul(threads, I64(CHUNKS_PER_THREAD))
-        chunks = c.minimum(c.minimum(units, most), b.add(b.sdiv(work, I64(LEAST_WORK)), I64(1)))
-        alone, shared, done = (function.append_basic_block(n) for n in ("alone", "shared", "finished"))
-        b.cbranch(b.icmp_signed("==", threads, I64(1)), alone, shared)
-        b.position_at_end(alone)
-        self._call(b, kernel, kernel_type, [I64(0), units, *rest])
-        b.branch(done)
-        b.position_at_end(shared)
-        work_block = function.append_basic_block("claimed")
-        chunk = b.atomic_rmw("add", counter, I64(1), "monotonic")
-        b.cbranch(b.icmp_signed("<", chunk, chunks), work_block, done)
-        b.position_at_end(work_block)
-        begin = b.sdiv(b.mul(chunk, units), chunks)
-        end = b.sdiv(b.mul(b.add(chunk, I64(1)), units), chunks)
-        self._call(b, kernel, kernel_type, [begin, end, *rest])
-        b.branch(shared)
-        b.position_at_end(done)
-        return c.finish()
-
-    def _call(self, b: Any, pointer: Any, type_: ll.FunctionType, arguments: Sequence[Any]) -> None:
-        b.call(_Typed(pointer, type_), arguments)
-
-
-class _Typed:
-    """An opaque pointer called as a function: what `IRBuilder.call` needs to know of it."""
-
-    def __init__(self, pointer: Any, type_: ll.FunctionType) -> None:
-        self.function_type, self.pointer = type_, pointer
-        self.type = pointer.type
-
-    def get_reference(self) -> str:
-        return self.pointer.get_reference()  # type: ignore[no-any-return]
