@@ -68,14 +68,12 @@ def test_roofline() -> None:
     assert CEILINGS.floor_seconds(1, 10, peak=100.0, held=5000) == 10 / 5
 
 
-def test_measure(monkeypatch) -> None:
-    monkeypatch.setattr(calibrate, "SPEND_SECONDS", 0.001)
-    monkeypatch.setattr(calibrate, "MEMORY_BYTES", 16 << 20)
+def test_measure() -> None:
     target = find_target("generic", llvm.host_features(), llvm.host_triple())
     found = measure(target, 2, ("generic.i32",))
     assert set(found.flops) == {"generic.f32", "generic.i32"} and all(x > 0 for x in found.flops.values())
     sizes = [level.bytes for level in found.levels]
-    assert sizes == sorted(sizes) and sizes[-1] == 2 * (16 << 20) and all(level.rate > 0 for level in found.levels)
+    assert sizes == sorted(sizes) and sizes[-1] == 2 * calibrate.MEMORY_BYTES and all(level.rate > 0 for level in found.levels)
 
 
 def test_peak_of_a_precision() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tests.native import host
-from tgen.bench import calibrate
 from tgen.bench.native import NativeRun
 from tgen.bench.page import page, ticks
 from tgen.bench.profile import Profile, profile
@@ -20,13 +19,6 @@ from tgen.compiler import compile_graph
 from tgen.frontends import load
 
 BIG = 1 << 15  # rows: work enough for two threads
-
-
-@pytest.fixture(autouse=True)
-def short_calibration(monkeypatch) -> None:
-    """Ceilings need not be true here, only be there."""
-    monkeypatch.setattr(calibrate, "SPEND_SECONDS", 0.001)
-    monkeypatch.setattr(calibrate, "MEMORY_BYTES", 16 << 20)
 
 
 @pytest.fixture(scope="module")

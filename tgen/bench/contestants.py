@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,13 @@ def load(job: Job, feeds: Feeds) -> Ready:
 
 
 def import_for(job: Job) -> None:
-    """Imports the runtime, so that loading a model is timed without it; raises Unsupported where it is not installed."""
-    for module in _LOADERS[base_name(job.contestant)][0]:
+    """Imports the runtime, so that loading a model is timed without it; raises Unsupported where it is not installed, or cannot
+    read such a model.
+    """
+    modules = _LOADERS[base_name(job.contestant)][0]
+    if modules is _TORCH and not Path(job.model).is_dir():
+        raise Unsupported(f"{job.contestant} runs Hugging Face folders only")
+    for module in modules:
         try:
             importlib.import_module(module)
         except ImportError as error:

@@ -18,7 +18,7 @@ from ..targets.target import Target
 
 
 class NativeRun:
-    """One run of a model on these inputs: `run()`.
+    """One run of a model on these inputs: `run()`, which is entry(frame, threads) by their addresses.
 
     threads: that it asks for, no more than its work is worth. outputs: by name. times: cycles [threads, steps, 2] of the last run, if the
     code notes them (`compile_graph(…, profile=True)`); zeros of a thread that took no part.
@@ -47,8 +47,8 @@ class NativeRun:
             ask_permission()
         self._library = llvm.load([compiled.artefact.code], ["run"], process_runtime(compiled.machine, target.spin_hint))
         self._kept = memory, frame, inputs, weights
-        self._address = int(frame.ctypes.data)
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self._library.address("run"))
+        self.entry, self.frame = self._library.address("run"), int(frame.ctypes.data)
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self.entry)
 
     def run(self) -> None:
-        self._run(self._address, self.threads)
+        self._run(self.frame, self.threads)
