@@ -69,7 +69,7 @@ def summary(profile: Profile) -> list[tuple[str, str]]:
     rows = [
         ("a call, with counters", seconds_text(profile.seconds)),
         ("a call, without", seconds_text(profile.plain)),
-        ("steps of it", seconds_text(profile.span)),
+        ("from the first step to the last", seconds_text(profile.span)),
         ("floor by the roofline", f"{seconds_text(profile.floor)} ({profile.floor / profile.span:.0%})"),
         ("idle at barriers", f"{seconds_text(profile.idle)} ({profile.idle / (threads * profile.span):.1%} of all threads)"),
         ("dead between phases", f"{seconds_text(profile.dead)} ({profile.dead / profile.span:.1%})"),
