@@ -205,19 +205,62 @@ def _attention(rng: np.random.Generator) -> Iterator[Sample]:
         yield Sample(OPS[name](scale=scale), tuple(operands), _attend(scale), 16 * eps, 16 * eps)
     for q, k in (((0, 2, 3, 4), (0, 2, 5, 4)), ((1, 2, 0, 4), (1, 2, 5, 4)), ((1, 2, 3, 4), (1, 2, 0, 4))):
         yield Sample(OPS[name](), (array(rng, q), array(rng, k), array(rng, k)), lambda q, k, v: np.zeros_like(q))
+    yield from _positions(rng)
 
 
-def _attend(scale: float | None, causal: bool = False) -> Callable[..., np.ndarray]:
-    """One query at a time; the mask is added."""
+def _positions(rng: np.random.Generator) -> Iterator[Sample]:
+    """Attention where it matters where queries and keys stand; some rows see nothing. Masks are several."""
+    everything: list[dict[str, Any]] = [
+        {"softcap": 0.7},
+        {"past": 3, "is_causal": True},
+        {"past": -2, "is_causal": True, "left_window": 2},
+        {"left_window": 2, "right_window": 1},
+        {"left_window": 0, "softcap": 3.0, "past": 2},
+        {"right_window": 0},
+        {"left_window": 1, "right_window": 3, "is_causal": True},
+    ]
+    shapes = [((2, 4, 5, 8), (2, 2, 9, 8)), ((2, 3, 21, 4), (2, 3, 6, 4)), ((1, 4, 1, 8), (1, 4, 40, 8))]
+    for number, (attributes, (q, k)) in enumerate(itertools.product(everything, shapes)):
+        operands = [array(rng, q), array(rng, k), array(rng, k)]
+        if number % 2:
+            operands += [array(rng, (q[1], 1, k[2])), rng.random((q[0], 1, 1, k[2])) < 0.7]
+        if number % 3 == 0:
+            operands.append(rng.integers(0, k[2] + 1, q[0]))
+            attributes = {**attributes, "past": 0}
+        yield Sample(
+            OPS["scaled_dot_product_attention"](**attributes), tuple(operands), _attend(None, **attributes), 2e-5, 4e-6, 1e-5
+        )
 
-    def run(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        wq, wk, wv, wm = (x.astype(np.float64) for x in (q, k, v, np.broadcast_to(mask, (*q.shape[:3], k.shape[2]))))
-        out = np.empty((*q.shape[:3], v.shape[3]))
+
+def _attend(
+    scale: float | None,
+    is_causal: bool = False,
+    softcap: float = 0.0,
+    past: int = 0,
+    left_window: int | None = None,
+    right_window: int | None = None,
+) -> Callable[..., np.ndarray]:
+    """One query at a time, over a list of the keys that it sees."""
+
+    def run(q: np.ndarray, k: np.ndarray, v: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        wq, wk, wv = (x.astype(np.float64) for x in (q, k, v))
+        lengths = others[-1] if others and others[-1].dtype == np.int64 else None
+        masks = [np.broadcast_to(x, (*q.shape[:3], k.shape[2])) for x in others if x is not lengths]
+        out = np.zeros((*q.shape[:3], v.shape[3]))
         for b, h, s in np.ndindex(q.shape[:3]):
-            g, seen = h // (q.shape[1] // k.shape[1]), s + 1 if causal else None
-            scores = wk[b, g] @ wq[b, h, s] * (q.shape[3] ** -0.5 if scale is None else scale) + wm[b, h, s]
-            e = np.exp(scores[:seen])
-            out[b, h, s] = e @ wv[b, g, :seen] / e.sum()
+            count = k.shape[2] if lengths is None else lengths[b]
+            at = s + past if lengths is None else s + count - q.shape[2]
+            first = 0 if left_window is None else max(0, at - left_window)
+            last = at if is_causal else count if right_window is None else at + right_window
+            seen = [j for j in range(first, min(last + 1, count)) if all(m[b, h, s, j] for m in masks if m.dtype == bool)]
+            if not seen:
+                continue
+            g = h // (q.shape[1] // k.shape[1])
+            scores = wk[b, g, seen] @ wq[b, h, s] * (q.shape[3] ** -0.5 if scale is None else scale)
+            if softcap:
+                scores = softcap * np.tanh(scores / softcap)
+            e = np.exp(scores + sum(m[b, h, s, seen].astype(np.float64) for m in masks if m.dtype != bool))
+            out[b, h, s] = e @ wv[b, g, seen] / e.sum()
         return out.astype(q.dtype)
 
     return run

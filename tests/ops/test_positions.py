@@ -69,6 +69,8 @@ def test_slices_of_symbols_stay_simple() -> None:
         ("einsum", {"equation": "i+j"}, [(2, 3)], "not an equation"),
         ("scaled_dot_product_attention", {}, [(1, 3, 4, 8), (1, 2, 5, 8), (1, 2, 5, 8)], "heads"),
         ("scaled_dot_product_attention", {}, [(1, 2, 4, 8), (1, 2, 5, 8), (1, 2, 5, 8), (4, 6)], "broadcast"),
+        ("scaled_dot_product_attention", {}, [(1, 2, 4, 8), (1, 2, 5, 8), (1, 2, 5, 8), ("i64", (2,))], "lengths"),
+        ("scaled_dot_product_attention", {"past": 1}, [(1, 2, 4, 8), (1, 2, 5, 8), (1, 2, 5, 8), ("i64", (1,))], "past 1"),
         ("layer_normalization", {}, [(2, 3), (2, 2, 3)], "parameter|broadcast"),
         ("batch_normalization", {}, [(2, 3), (2,), (2,), (2,), (2,)], "vectors of channels"),
         ("lp_normalization", {"p": 3}, [(2, 3)], "p is 1 or 2"),
