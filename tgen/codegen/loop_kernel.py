@@ -10,7 +10,7 @@ import llvmlite.ir as ll
 from ..ir import mathlib
 from ..ir.dims import DimLike, ceildiv, product
 from ..ir.dtypes import BOOL, F32, DType
-from ..ir.expr import Call, Kept
+from ..ir.expr import Call, Kept, walk
 from ..ir.loops import Stage, identity
 from ..kernels.specs import ACROSS_BLOCK, VECTOR_BLOCK, LoopKernel
 from .context import I8, I64, PTR, FunctionContext
@@ -20,6 +20,7 @@ from .scalar import Emitter, Lanes, Scope
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 
 KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)
+LONG_CHAIN = 12  # operations on floats, from which on a kernel waits for results rather than for memory
 
 
 def emit_loop_kernel(
@@ -104,16 +105,24 @@ class _LoopEmitter:
     # -- lanes along a row axis --------------------------------------------------------------------------------------------
 
     def _row_lanes(self, position: list[Any]) -> None:
-        """VECTOR_BLOCK neighbouring rows: whole vectors of them, then the rest one by one."""
+        """VECTOR_BLOCK neighbouring rows: whole vectors of them, then the rest one by one.
+
+        Where bodies are long chains of operations, two vectors at a time come first: while one waits for a result the other works.
+        """
         axis, extent = self.kernel.rows - 1, self.extents[self.kernel.rows - 1]
         start = self.b.mul(position[-1], I64(VECTOR_BLOCK))
         stop = self.c.minimum(self.b.add(start, I64(VECTOR_BLOCK)), extent)
-        whole = self.b.add(start, self.b.and_(self.b.sub(stop, start), I64(-self.lanes)))
         outer = dict(enumerate(position[:-1]))
-        with self.c.loop(start, whole, self.lanes) as j:
-            self._stages({**outer, axis: j}, self.lanes)
-        with self.c.loop(whole, stop) as j:
-            self._stages({**outer, axis: j}, 1)
+        done, size = start, self.b.sub(stop, start)
+        for lanes in (2 * self.lanes, self.lanes, 1) if self._has_long_chains() else (self.lanes, 1):
+            end = self.b.add(start, self.b.and_(size, I64(-lanes)))
+            with self.c.loop(done, end, lanes) as j:
+                self._stages({**outer, axis: j}, lanes)
+            done = end
+
+    def _has_long_chains(self) -> bool:
+        floats = (sum(isinstance(x, Call) and x.dtype.is_float for x in walk(s.body)) for s in self.stages)
+        return sum(floats) >= LONG_CHAIN
 
     def _stages(self, axes: dict[int, Any], lanes: int) -> None:
         self.scalars = {}
