@@ -23,6 +23,7 @@ MOST_BYTES = 1 << 46  # of memory for one run: beyond this a size is taken for a
 WORK_OF_A_THREAD = 1 << 20  # element operations, some 20 to 50 µs: less is done sooner than another thread wakes
 _HEADER = RUNTIME_BYTES // 8
 _ARGUMENTS = RUNTIME_BYTES + 8 * Frame.HEADER
+_addressof, _first_byte = ctypes.addressof, ctypes.c_char.from_buffer
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ def _spec(name: str, type_: TensorType) -> TensorSpec:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """What follows from the shapes of the inputs."""
+    """What follows from the shapes of the inputs. outputs: shapes and dtypes; threads: as native code takes it."""
 
-    outputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
     symbols: tuple[int, ...]
     arena: int
     scratch: int
-    threads: int
+    threads: ctypes.c_int64
 
 
 class _Context:
@@ -59,13 +60,13 @@ class _Context:
         self.bytes = aligned_bytes(frame.words * 8)
         self.frame = self.bytes.view(np.int64)
         self.frame[:] = 0
-        self.address = int(self.bytes.ctypes.data)
+        self.address = ctypes.c_void_p(self.bytes.ctypes.data)
         self.memory: np.ndarray = aligned_bytes(0)
         self.sizes: _Sizes | None = None  # that memory is laid out for
 
     def reserve(self, sizes: _Sizes) -> None:
         self.sizes = sizes
-        wanted = sizes.arena + sizes.scratch * sizes.threads
+        wanted = sizes.arena + sizes.scratch * sizes.threads.value
         if self.memory.size < wanted:
             self.memory = aligned_bytes(wanted)
         start = int(self.memory.ctypes.data)
@@ -73,9 +74,12 @@ class _Context:
         self.frame[_HEADER + 2 : _HEADER + 4] = (start + sizes.arena, sizes.scratch)
 
 
-def _readable(array: np.ndarray) -> bool:
-    """Contiguous and aligned, though not writeable."""
-    return bool(array.flags.c_contiguous and array.flags.aligned)
+def _address(array: np.ndarray) -> int:
+    """Of the first element. What ctypes tells of arrays that are writeable, and not empty, takes a quarter of the time."""
+    try:
+        return _addressof(_first_byte(array))
+    except (TypeError, ValueError):
+        return int(array.__array_interface__["data"][0])
 
 
 class Executable:
@@ -95,7 +99,6 @@ class Executable:
         self._contexts: list[_Context] = []
         self._sizes: dict[tuple[tuple[int, ...], ...], _Sizes] = {}
         self._dtypes = [t.dtype.numpy for _, t in manifest.inputs]
-        self._out_dtypes = [t.dtype.numpy for _, t in manifest.outputs]
         self._names = [name for name, _ in manifest.inputs]
 
     def __repr__(self) -> str:
@@ -106,16 +109,13 @@ class Executable:
 
         Raises InvalidInput for a wrong number, dtype, rank or extent, before native code runs.
         """
-        given = []
-        if len(arrays) != len(self._names):
+        if len(arrays) != len(self._dtypes):
             raise InvalidInput(f"{len(arrays)} arrays given; inputs: {', '.join(map(str, self.inputs))}")
         for array, dtype in zip(arrays, self._dtypes):
-            if type(array) is not np.ndarray:
-                array = np.asarray(array)
-            if array.dtype is not dtype and array.dtype != dtype:
-                raise self._wrong_dtype(len(given), array)
-            given.append(array if array.flags.carray or _readable(array) else np.ascontiguousarray(array).copy())
-        return self._execute(given)
+            if type(array) is not np.ndarray or array.dtype is not dtype or not array.flags.carray:
+                arrays = tuple([self._plain(number, array) for number, array in enumerate(arrays)])
+                break
+        return self._execute(arrays)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Outputs by name for inputs by name; raises InvalidInput as a call does, and for names the model does not have."""
@@ -129,27 +129,29 @@ class Executable:
         results = self(*(feeds[name] for name in names))
         return {spec.name: result for spec, result in zip(self.outputs, results)}
 
-    def _wrong_dtype(self, number: int, array: np.ndarray) -> InvalidInput:
-        return InvalidInput(f"input {self._names[number]!r} has dtype {array.dtype}; wanted {self.inputs[number]}")
+    def _plain(self, number: int, given: Any) -> np.ndarray:
+        """What is given for an input as an array that is contiguous and aligned; raises InvalidInput if its dtype is another."""
+        array = np.asarray(given)
+        if array.dtype != self._dtypes[number]:
+            raise InvalidInput(f"input {self._names[number]!r} has dtype {array.dtype}; wanted {self.inputs[number]}")
+        return array if array.flags.c_contiguous and array.flags.aligned else np.ascontiguousarray(array).copy()
 
-    def _execute(self, arrays: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def _execute(self, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         key = tuple([a.shape for a in arrays])
         sizes = self._sizes.get(key)
         if sizes is None:
             sizes = self._measure(key)
-        results = [np.empty(shape, dtype) for shape, dtype in zip(sizes.outputs, self._out_dtypes)]
+        results = tuple([np.empty(shape, dtype) for shape, dtype in sizes.outputs])
         try:
             context = self._contexts.pop()
         except IndexError:
             context = self._new_context()
         if context.sizes is not sizes:
             context.reserve(sizes)
-        words = [a.__array_interface__["data"][0] for a in arrays]
-        words += [r.__array_interface__["data"][0] for r in results]
-        self._pack(context.bytes, _ARGUMENTS, *words, *sizes.symbols)
+        self._pack(context.bytes, _ARGUMENTS, *map(_address, arrays), *map(_address, results), *sizes.symbols)
         self._run(context.address, sizes.threads)
         self._contexts.append(context)
-        return tuple(results)
+        return results
 
     def _new_context(self) -> _Context:
         context = _Context(self._manifest.frame)
@@ -161,15 +163,15 @@ class Executable:
         manifest = self._manifest
         values = bind_symbols(manifest.inputs, shapes)
         check_assumptions(manifest.assumptions, values)
-        outputs = tuple(tuple(evaluate_dim(d, values) for d in t.shape) for _, t in manifest.outputs)
+        outputs = tuple((tuple(evaluate_dim(d, values) for d in t.shape), t.dtype.numpy) for _, t in manifest.outputs)
         arena = -(-evaluate_dim(manifest.arena, values) // 64) * 64
         scratch = -(-evaluate_dim(manifest.scratch, values) // 64) * 64
-        if any(d < 0 for shape in outputs for d in shape):
+        if any(d < 0 for shape, _ in outputs for d in shape):
             raise InvalidInput(f"input shapes {list(map(list, shapes))} give an output of negative size")
         if arena + scratch > MOST_BYTES:
             raise InvalidInput(f"input shapes {list(map(list, shapes))} need {arena + scratch} bytes of memory")
         threads = max(1, min(self.threads, evaluate_dim(manifest.work, values) // WORK_OF_A_THREAD))
-        sizes = _Sizes(outputs, tuple(values[s] for s in manifest.symbols), arena, scratch, threads)
+        sizes = _Sizes(outputs, tuple(values[s] for s in manifest.symbols), arena, scratch, ctypes.c_int64(threads))
         if len(self._sizes) >= KNOWN_SIZES:
             self._sizes.clear()
         self._sizes[shapes] = sizes

@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,6 +46,49 @@ def test_strided_inputs(executable, rng) -> None:
     wide = rng.standard_normal((6, 16), dtype=np.float32)
     x, y = wide[::2, ::2], wide[::-2, 8:]
     assert np.array_equal(executable(x, y)[0], executable(x.copy(), y.copy())[0])
+
+
+def odd(kind: str, x: np.ndarray) -> Any:
+    """The same numbers as an array that is in some way unlike others, or as no array."""
+    if kind == "misaligned":
+        raw = np.empty(x.nbytes + 1, np.uint8)
+        moved = raw[1:].view(np.float32).reshape(x.shape)
+        moved[...] = x
+        return moved
+    if kind == "read-only":
+        x = x.copy()
+        x.flags.writeable = False
+        return x
+    if kind == "bytes":
+        return np.frombuffer(x.tobytes(), np.float32).reshape(x.shape)
+    kinds = {"columns first": np.asfortranarray, "list": list, "masked": np.ma.asarray}
+    return kinds[kind](x)
+
+
+@pytest.mark.parametrize("kind", ["misaligned", "read-only", "bytes", "columns first", "list", "masked"])
+def test_odd_arrays(executable, rng, kind) -> None:
+    x, y = rng.standard_normal((2, 6, 8), dtype=np.float32)
+    assert np.array_equal(executable(odd(kind, x), y)[0], executable(x, y)[0])
+    assert np.array_equal(executable(x, odd(kind, y))[0], executable(x, y)[0])
+
+
+@pytest.mark.parametrize("given", [(), (1,), (1, 2, 3)])
+def test_wrong_number_of_arrays(executable, given) -> None:
+    with pytest.raises(tgen.TgenError, match=f"{len(given)} arrays given; inputs: x: float32"):
+        executable(*given)
+
+
+def test_wrong_dtypes_name_the_input(executable, rng) -> None:
+    x = rng.standard_normal((3, 8), dtype=np.float32)
+    for wrong in (x.astype(">f4"), x.astype(np.float64), x.view(np.int32), [[1.0] * 8] * 3):
+        with pytest.raises(tgen.TgenError, match="input 'y' has dtype"):
+            executable(x, wrong)
+
+
+def test_results_are_new_arrays(executable, rng) -> None:
+    x, y = rng.standard_normal((2, 6, 8), dtype=np.float32)
+    first, second = executable(x, y)[0], executable(x, y)[0]
+    assert not np.shares_memory(first, second) and first.flags.writeable and first.flags.owndata
 
 
 @pytest.mark.parametrize(
