@@ -2,7 +2,7 @@
 
 Bounds in units of the last place over the whole range, subnormal operands and results, infinities, NaN and signed zeros included:
 
-    tanh, erf    2      (float64: 2.5)
+    tanh, erf    2      (tanh in float64: 2.5)
     sigmoid      2.5
     gelu         4      (float64: of the place of x/2 where x < 0, since 1 + erf cancels there)
 """

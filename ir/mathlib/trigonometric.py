@@ -1,6 +1,6 @@
 """sin, cos, tan and their inverses, as branch-free expressions of primitives in float32 and float64.
 
-Bounds in units of the last place: sin, cos, arccos, arctan, arcsin 2.5; tan 4. They hold for arguments up to 2^29 in float32
+Each is within 2 units of the last place (float64: sin, cos 2.5, tan 3.5). sin, cos and tan: for arguments up to 2^29 in float32
 (whose reduction runs in float64) and 10^6 in float64. Beyond, the absolute error grows as |x|·2^-53, and past 2^51 the value
 only stays within the function's range.
 """
