@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..ir.errors import TgenError
 from .generic import GENERIC
 from .target import Target
-from .x86 import AMX, AVX2, AVX512, AVX512_BF16
+from .x86 import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, AVX_VNNI
 
 
 class UnknownTarget(TgenError):
@@ -17,7 +17,7 @@ class UnknownTarget(TgenError):
 
 def all_targets() -> tuple[Target, ...]:
     """Every target, best first."""
-    return (AMX, AVX512_BF16, AVX512, AVX2, GENERIC)
+    return (AMX, AVX512_BF16, AVX512_VNNI, AVX512, AVX_VNNI, AVX2, GENERIC)
 
 
 def find_target(name: str, host_features: Iterable[str], host_triple: str) -> Target:

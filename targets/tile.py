@@ -45,6 +45,11 @@ class MacTile:
         """Block shapes (rows of tiles, columns of tiles) whose accumulators and operands fit the register file."""
         raise NotImplementedError
 
+    @property
+    def unroll(self) -> int:
+        """How many steps of k a loop does at a time."""
+        return 1
+
     def enter(self, b: Any) -> None:
         """What a thread does before its first instruction of this kind in a run."""
 

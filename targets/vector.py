@@ -11,6 +11,7 @@ from ..ir.dtypes import DType
 from .emit import declare, splat
 from .tile import MacTile
 
+UNROLL = 4
 _LLVM = {"f32": ll.FloatType(), "f64": ll.DoubleType(), **{f"{s}{w}": ll.IntType(w) for s in "iu" for w in (8, 16, 32, 64)}}
 
 
@@ -20,6 +21,11 @@ class VectorTile(MacTile):
 
     def blocks(self) -> list[tuple[int, int]]:
         return [(m, n) for n in (1, 2, 3, 4) for m in range(1, 15) if m * n + n + 1 <= self.registers]
+
+    @property
+    def unroll(self) -> int:
+        """Sums of integers are instructions of their own, which LLVM reorders over several steps: registers would run out."""
+        return UNROLL if self.accumulate.is_float else 1
 
     @property
     def vector(self) -> ll.Type:

@@ -1,23 +1,22 @@
-"""x86-64: AVX2 with FMA, AVX-512, AVX-512 with dot products of narrow types, and AMX. Targets are named after the features that
+"""x86-64: AVX2 with FMA, AVX-512, both with dot products of narrow types, and AMX. Targets are named after the features that
 /proc/cpuinfo tells.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 from ...ir import dtypes
-from ...ir.dtypes import BF16, F32
 from ..target import Caches, Target
 from ..vector import vector_tile
-from .amx import TDPBF16PS
-from .dot import DotTile, dot_tile
+from .amx import INT8_TILES, TDPBF16PS
+from .dot import bf16_dot, int8_dots, int16_dot
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 PAUSE = "call void @llvm.x86.sse2.pause()"
 _V3 = ("avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "popcnt", "sse4.2", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
-_BF16 = (*_V4, "avx512vnni", "avx512bf16")
-_AMX = (*_BF16, "amx-tile", "amx-bf16", "amx-int8")
-_V4_NEEDS = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma")
+_AMX = ("amx-tile", "amx-bf16", "amx-int8")
 
 
 def _vector_tiles(instruction: str, needs: str, bits: int, registers: int) -> tuple:  # type: ignore[type-arg]
@@ -37,9 +36,19 @@ AVX2 = Target(
     needs=("avx2", "fma", "f16c", "bmi2"),
     lanes=8,
     registers=16,
-    tiles=_vector_tiles("vfmadd231", "fma", 256, 16),
+    tiles=(*_vector_tiles("vfmadd231", "fma", 256, 16), int16_dot(256, "avx2", 16, 0.75)),
     caches=Caches(32 << 10, 512 << 10),
     spin_hint=PAUSE,
+)
+
+AVX_VNNI = dataclasses.replace(  # Intel's small cores and desktops from Alder Lake on
+    AVX2,
+    name="avx_vnni",
+    cpu="alderlake",
+    features=(*_V3, "avxvnni"),
+    needs=(*AVX2.needs, "avxvnni"),
+    tiles=(*int8_dots(256, "avxvnni", 16), *AVX2.tiles),
+    caches=Caches(32 << 10, 1280 << 10),
 )
 
 AVX512 = Target(
@@ -47,43 +56,40 @@ AVX512 = Target(
     triple=TRIPLE,
     cpu="skylake-avx512",
     features=_V4,
-    needs=_V4_NEEDS,
+    needs=("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"),
     lanes=16,
     registers=32,
-    tiles=_vector_tiles("vfmadd231", "avx512f", 512, 32),
+    tiles=(*_vector_tiles("vfmadd231", "avx512f", 512, 32), int16_dot(512, "avx512bw", 32, 1.0)),
     caches=Caches(48 << 10, 1 << 20),
     spin_hint=PAUSE,
 )
 
-
-def _bf16_dot(cycles: float) -> DotTile:
-    """cycles: 0.5 to 2, as makers differ in what they spend on it."""
-    return dot_tile("vdpbf16ps.512", (BF16, BF16, F32), 16, "avx512bf16", 32, cycles, "avx512bf16.dpbf16ps.512")
-
-
-AVX512_BF16 = Target(  # AMD Zen 4 and later, Intel Cooper Lake
-    name="avx512_bf16",
-    triple=TRIPLE,
-    cpu="znver4",
-    features=_BF16,
-    needs=(*_V4_NEEDS, "avx512vnni", "avx512bf16"),
-    lanes=16,
-    registers=32,
-    tiles=(_bf16_dot(0.5), *AVX512.tiles),
-    caches=Caches(32 << 10, 1 << 20),
-    spin_hint=PAUSE,
+AVX512_VNNI = dataclasses.replace(  # Cascade Lake, Ice Lake and later
+    AVX512,
+    name="avx512_vnni",
+    cpu="cascadelake",
+    features=(*_V4, "avx512vnni"),
+    needs=(*AVX512.needs, "avx512vnni"),
+    tiles=(*int8_dots(512, "avx512vnni", 32), *AVX512.tiles),
 )
 
-AMX = Target(
+AVX512_BF16 = dataclasses.replace(  # AMD Zen 4 and later, Intel Cooper Lake
+    AVX512_VNNI,
+    name="avx512_bf16",
+    cpu="znver4",
+    features=(*AVX512_VNNI.features, "avx512bf16"),
+    needs=(*AVX512_VNNI.needs, "avx512bf16"),
+    tiles=(bf16_dot(0.5), *AVX512_VNNI.tiles),
+    caches=Caches(32 << 10, 1 << 20),
+)
+
+AMX = dataclasses.replace(  # Intel Sapphire Rapids and later
+    AVX512_BF16,
     name="amx",
-    triple=TRIPLE,
     cpu="sapphirerapids",
-    features=_AMX,
-    needs=(*AVX512_BF16.needs, "amx-tile", "amx-bf16", "amx-int8"),
-    lanes=16,
-    registers=32,
-    tiles=(TDPBF16PS, _bf16_dot(2.0), *AVX512.tiles),
+    features=(*AVX512_BF16.features, *_AMX),
+    needs=(*AVX512_BF16.needs, *_AMX),
+    tiles=(TDPBF16PS, *INT8_TILES, bf16_dot(2.0), *AVX512_VNNI.tiles),
     caches=Caches(48 << 10, 2 << 20),
-    spin_hint=PAUSE,
     uses_tiles=True,
 )

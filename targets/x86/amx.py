@@ -7,7 +7,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ...ir.dtypes import BF16, F32
+from ...ir.dtypes import BF16, F32, I8, I32, U8
 from ..emit import address, declare
 from ..tile import MacTile
 
@@ -75,3 +75,8 @@ def tile_configuration() -> bytes:
 
 
 TDPBF16PS = AmxTile("tdpbf16ps", 16, 16, 32, BF16, BF16, F32, 2, "amx-bf16", 8, 16.0, broadcast=False)
+
+INT8_TILES = tuple(
+    AmxTile(name, 16, 16, 64, a, b, I32, 4, "amx-int8", 8, 16.0, broadcast=False, instruction=name)
+    for name, a, b in (("tdpbssd", I8, I8), ("tdpbsud", I8, U8), ("tdpbusd", U8, I8), ("tdpbuud", U8, U8))
+)

@@ -14,11 +14,11 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ...ir.dtypes import BF16, DType
+from ...ir.dtypes import DType
 from ..emit import address, splat
 from ..target import Target
 from ..tile import MacTile
-from .amx import AmxTile
+from .amx import INT8_TILES, TDPBF16PS, AmxTile
 from .dot import DotTile
 
 _I8, _I32, _I64, _VOID, _PTR = ll.IntType(8), ll.IntType(32), ll.IntType(64), ll.VoidType(), ll.PointerType()
@@ -190,5 +190,5 @@ _BODIES: dict[str, Callable[[Any, list[Any]], None]] = {
     "tilezero": _tilezero,
     "tileloadd64": _tileload,
     "tilestored64": _tilestore,
-    "tdpbf16ps": _tile_dot(BF16, BF16),
+    **{tile.instruction: _tile_dot(tile.a, tile.b) for tile in (TDPBF16PS, *INT8_TILES)},
 }

@@ -18,6 +18,11 @@ CASES = [
     ("avx512", "f32 f32", 96, "vfmadd231ps"),
     ("avx512_bf16", "bf16 bf16", 96, "vdpbf16ps"),
     ("amx", "bf16 bf16", 96, "tdpbf16ps"),
+    ("avx2", "u8 i8", 96, "vpmaddwd"),
+    ("avx512", "i8 i8", 96, "vpmaddwd"),
+    ("avx_vnni", "u8 i8", 96, "vpdpbusd"),
+    ("avx512_vnni", "i8 u8", 96, "vpdpbusd"),
+    *(("amx", f"{a} {b}", 96, f"tdpb{a[0]}{b[0]}d".replace("i", "s")) for a in ("u8", "i8") for b in ("u8", "i8")),
 ]
 
 
@@ -25,7 +30,8 @@ def micro_kernels(target: str, a: str, b: str, m: int) -> dict[str, str]:
     """Assembly of every micro-kernel of a product [m, 512]·[512, 512]."""
     build = Builder()
     x = build.input("x", a, (m, 512))
-    build.output("y", build.matmul(x, build.constant(np.ones((512, 512), np.float32), b)))
+    weight = build.constant(np.full((512, 512), 200 if b == "u8" else -3), b)  # that fits no other dtype of 8 bits
+    build.output("y", build.mat_mul_integer(x, weight) if b in ("u8", "i8") else build.matmul(x, weight))
     found = find_target(target, llvm.host_features(), llvm.host_triple())
     text = compile_graph(build.build(), found, "highest").text("asm")
     functions = re.findall(r'^"?(micro\.[^\n:"]+)"?:[^\n]*\n(.*?)^\.Lfunc_end', text, re.M | re.S)

@@ -20,8 +20,6 @@ from .loop_kernel import KERNEL_ARGUMENTS
 from .scalar import Emitter, Lanes, Scope
 from .values import from_memory, memory_type, widen
 
-UNROLL = 4
-
 
 def emit_contract_kernel(
     module: ll.Module, name: str, kernel: ContractKernel, tile: MacTile, symbols: Sequence[str], lanes: int, features: str
@@ -222,7 +220,7 @@ class _MicroEmitter:
         slots = [c.slot(tile.vector) for _ in range(self.rows * self.columns)] if tile.broadcast else None  # type: ignore[attr-defined]
         self._start(slots)
         row_offsets = [self._row_offset(i) for i in range(self.rows)]
-        unroll = UNROLL if tile.broadcast else 1
+        unroll = tile.unroll
         whole = c.b.and_(self.steps, I64(-unroll))
         if unroll > 1:
             with c.loop(I64(0), whole, unroll) as step:

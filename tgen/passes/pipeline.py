@@ -18,6 +18,7 @@ from .decompose import decompose
 from .epilogue import epilogue
 from .fold import fold
 from .inline import inline
+from .integers import cycles_on, integers
 from .lower import lower
 from .narrow import narrow
 from .precision import faster_on, precision
@@ -45,6 +46,7 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("fold", fold),
         Pass("simplify", simplify),
         Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
+        Pass("integers", lambda g: integers(g, cycles=cycles_on(target))),
         Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
         *over,

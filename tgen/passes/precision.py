@@ -90,8 +90,8 @@ def faster_on(target: Target) -> Faster:
     """By the target's cost model: do the bfloat16 products take fewer cycles than the float32 product?"""
 
     def faster(m: DimLike, n: DimLike, k: DimLike, count: int) -> bool:
-        parts = choose(target, BF16, F32, m, n, k, count)
-        whole = choose(target, F32, F32, m, n, k, 1)
+        parts = choose(target, BF16, BF16, F32, m, n, k, count)
+        whole = choose(target, F32, F32, F32, m, n, k, 1)
         return parts is not None and (whole is None or parts.cycles < whole.cycles)
 
     return faster

@@ -52,10 +52,10 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
     a, b = inputs[: op.a_parts], inputs[op.a_parts : op.a_parts + op.b_parts]
     m, k = a[0].type.shape[-2:]
     n = b[0].type.shape[-1]
-    choice = choose(target, a[0].type.dtype, op.accumulate, m, n, k, len(op.products))
+    choice = choose(target, a[0].type.dtype, b[0].type.dtype, op.accumulate, m, n, k, len(op.products))
     if choice is None and a[0].type.dtype is not op.accumulate:  # no such instruction: multiply in the accumulator's dtype
         a, b = (tuple(converted(x, op.accumulate) for x in parts) for parts in (a, b))
-        choice = choose(target, op.accumulate, op.accumulate, m, n, k, len(op.products))
+        choice = choose(target, op.accumulate, op.accumulate, op.accumulate, m, n, k, len(op.products))
     if choice is None:
         raise Unsupported(
             f"{node.origin or 'contraction'}: target {target.name} multiplies no {a[0].type.dtype} into {op.accumulate}"
@@ -99,12 +99,14 @@ def whole_rows(tile: MacTile, rows: int) -> int:
     return 0 if tile.broadcast else rows * tile.m
 
 
-def choose(target: Target, operand: object, accumulate: object, m: DimLike, n: DimLike, k: DimLike, products: int) -> Choice | None:
+def choose(
+    target: Target, a: DType, b: DType, accumulate: DType, m: DimLike, n: DimLike, k: DimLike, products: int
+) -> Choice | None:
     """The cheapest tile and block for the shape; None when no tile takes these dtypes."""
     choices = [
         Choice(tile, block, cycles(tile, block, m, n, k, target.caches) * products)
         for tile in target.tiles
-        if tile.a is operand and tile.b is operand and tile.accumulate is accumulate
+        if tile.a is a and tile.b is b and tile.accumulate is accumulate
         for block in tile.blocks()
     ]
     return min(choices, key=lambda c: c.cycles, default=None)

@@ -54,7 +54,7 @@ def _tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
 
 
 def _choices(op: Attend, operand: DType, shapes: tuple[tuple[DimLike, ...], ...], target: Target) -> tuple[Choice, Choice] | None:
-    scores, values = (choose(target, operand, op.accumulate, *shape, len(op.products)) for shape in shapes)
+    scores, values = (choose(target, operand, operand, op.accumulate, *shape, len(op.products)) for shape in shapes)
     return None if scores is None or values is None else (scores, values)
 
 
