@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 
 from tests.graphs import feeds
 from tests.native import host
-from tgen.codegen import llvm, program, share
-from tgen.codegen.runtime import process_runtime
-from tgen.compiler import compile_graph, machine_of
-from tgen.executable import Executable
+from tests.sharing import everything_shared, executables
+from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
 from tgen.ir.dims import DimLike, evaluate_dim, symbol
 from tgen.ir.dtypes import F32
@@ -96,13 +94,6 @@ def _span(buffer: Buffer, sizes: dict[str, int]) -> tuple[int, int]:
     return start, start + evaluate_dim(buffer.bytes, sizes)
 
 
-def executables(graph: Graph, threads: Sequence[int]) -> list[Executable]:
-    """The same code for several numbers of threads."""
-    code = compile_graph(graph, host(), "highest").artefact
-    library = llvm.load([code.code], ["run"], process_runtime(machine_of(host()), host().spin_hint))
-    return [Executable(code, library, count, {}) for count in threads]
-
-
 def reversed_phases(plan: Plan) -> Plan:
     return dataclasses.replace(plan, steps=tuple(step for phase in plan.phases for step in reversed(phase)))
 
@@ -122,11 +113,8 @@ def test_steps_of_a_phase_do_not_meet(growth: float, graph: Graph) -> None:
 @rarely
 @given(graph=branches())
 def test_any_order_and_any_number_of_threads_give_the_same_bits(graph: Graph) -> None:
-    """Every step is split (LEAST_WORK 1), in the plan's order and the reverse of each phase."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tgen.executable.WORK_OF_A_THREAD", 1)
-        for module in (program, share):
-            patch.setattr(module, "LEAST_WORK", 1)
+    """In the plan's order and the reverse of each phase."""
+    with everything_shared() as patch:
         in_order = executables(graph, (1, 4))
         patch.setattr("tgen.compiler.build", lambda g: reversed_phases(build(g)))
         in_reverse = executables(graph, (2, 3))

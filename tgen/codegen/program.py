@@ -1,9 +1,10 @@
 """The module of a model: its kernels, the program that every thread runs, and one entry point.
 
-    i32 run(ptr frame, i64 threads)          frame: see `Frame`
+    void run(ptr frame, i64 threads)          frame: see `Frame`
+
 Threads claim chunks of a step (see `share`), so a thread slowed by a neighbour does not hold up the others; a barrier stands between
 phases. A phase of little work is thread 0's alone, and between two of these there is no barrier. A run on one thread has neither
-counters nor barriers.
+counters nor barriers. All threads compute in IEEE 754's default mode (nearest, subnormals kept), whatever the caller's is.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str]
 def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -> None:
     c = FunctionContext(module, "run", [PTR, I64], (), target.feature_string, internal=False)
     pointer, threads = c.function.args
+    mode = c.b.call(declare(module, "tgen_enter_float_mode", I64, []), [])
     alone = c.b.icmp_signed("<=", threads, I64(1))
     with c.when(alone):
         c.b.call(body, [I64(0), I64(1), pointer])
@@ -96,6 +98,7 @@ def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -
             counter = c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + frame.first_counter + step)], source_etype=I64)
             c.b.store(I64(0), counter)
         c.b.call(declare(module, "tgen_parallel", VOID, [PTR, PTR, I64]), [body, pointer, threads])
+    c.b.call(declare(module, "tgen_leave_float_mode", VOID, [I64]), [mode])
     c.finish()
 
 

@@ -4,6 +4,7 @@
     void tgen_barrier(ptr frame)                            all threads of this call meet
     i64  tgen_pool_workers()                                workers alive
     void tgen_set_spin(i64 rounds)                          how long an idle worker looks for work before it sleeps
+    tgen_enter_float_mode, tgen_leave_float_mode            see `float_mode`
 
 Idle workers are claimed one by one, so calls made at the same time share the pool: who finds none runs alone. Nothing is started before
 the first call that asks for more than one thread; where a thread cannot be started, calls make do with those there are. A forked child
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from . import llvm
+from .float_mode import float_mode_ir
 from .llvm import Machine
 
 if TYPE_CHECKING:
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 255
 SPIN_ROUNDS = 3000  # an idle worker's, before it sleeps: some 40 µs of polite waiting
-BARRIER_ROUNDS = (
-    1000  # a waiting thread's, before it offers its CPU to others: some 13 µs; with more threads than CPUs a barrier takes
-)
-# about two such waits (measured: 30 µs at 1000, 120 µs at 4000), with a CPU for each it takes 0.1 µs whatever this is
+# A waiting thread's, before it offers its CPU to others: some 13 µs. With more threads than CPUs a barrier takes about two such waits
+# (measured: 30 µs at 1000, 120 µs at 4000), with a CPU for each it takes 0.1 µs whatever this is.
+BARRIER_ROUNDS = 1000
 PATIENCE = 1000  # calls that do not try to start a thread again after the system refused one
 
-EXPORTS = ("tgen_parallel", "tgen_barrier", "tgen_pool_workers", "tgen_set_spin")
+EXPORTS = (
+    "tgen_parallel",
+    "tgen_barrier",
+    "tgen_pool_workers",
+    "tgen_set_spin",
+    "tgen_enter_float_mode",
+    "tgen_leave_float_mode",
+)
 
 # A slot (256 bytes) is a worker's letter box: state at 0 (0 idle, 1 claimed, 2 work), then the letter: body 8, frame 16, thread 24,
 # threads 32, float mode 40; asleep at 64; mutex at 128 and condition at 192, of which glibc and musl take up to 48 bytes each and for
@@ -61,48 +69,6 @@ declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sched_yield()
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 $declarations
-"""
-
-# The caller's rounding mode and treatment of subnormals, read and set: by architecture, the first part of the triple.
-_FLOAT_MODE = {
-    "x86_64": """
-declare void @llvm.x86.sse.stmxcsr(ptr)
-declare void @llvm.x86.sse.ldmxcsr(ptr)
-define internal i64 @float_mode() nounwind {
-  %p = alloca i32, align 4
-  call void @llvm.x86.sse.stmxcsr(ptr %p)
-  %m = load i32, ptr %p, align 4
-  %r = zext i32 %m to i64
-  ret i64 %r
-}
-define internal void @set_float_mode(i64 %mode) nounwind {
-  %p = alloca i32, align 4
-  %m = trunc i64 %mode to i32
-  store i32 %m, ptr %p, align 4
-  call void @llvm.x86.sse.ldmxcsr(ptr %p)
-  ret void
-}
-""",
-    "aarch64": """
-declare i64 @llvm.aarch64.get.fpcr()
-declare void @llvm.aarch64.set.fpcr(i64)
-define internal i64 @float_mode() nounwind {
-  %m = call i64 @llvm.aarch64.get.fpcr()
-  ret i64 %m
-}
-define internal void @set_float_mode(i64 %mode) nounwind {
-  call void @llvm.aarch64.set.fpcr(i64 %mode)
-  ret void
-}
-""",
-}
-_NO_FLOAT_MODE = """
-define internal i64 @float_mode() nounwind {
-  ret i64 0
-}
-define internal void @set_float_mode(i64 %mode) nounwind {
-  ret void
-}
 """
 
 # linger: one round of waiting; first politely, then by letting other threads have the CPU (there may be more threads than CPUs).
@@ -416,8 +382,7 @@ _FAULTS = sum(1 << (signal - 1) for signal in (4, 5, 6, 7, 8, 11))
 
 def runtime_ir(triple: str, spin_hint: str = "") -> str:
     """LLVM IR of the pool. spin_hint: a call of an intrinsic that waits politely, as a line of LLVM IR ("" for none)."""
-    float_mode = _FLOAT_MODE.get(triple.split("-")[0], _NO_FLOAT_MODE)
-    return string.Template(_GLOBALS + float_mode + _BARRIER + _WORKER + _START + _PARALLEL).substitute(
+    pool = string.Template(_GLOBALS + _BARRIER + _WORKER + _START + _PARALLEL).substitute(
         triple=triple,
         spin=SPIN_ROUNDS,
         slots=MOST_WORKERS,
@@ -428,6 +393,7 @@ def runtime_ir(triple: str, spin_hint: str = "") -> str:
         spin_hint=spin_hint,
         declarations=_declaration(spin_hint),
     )
+    return pool + float_mode_ir(triple)
 
 
 def _declaration(call: str) -> str:
