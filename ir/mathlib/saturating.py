@@ -4,7 +4,7 @@ Bounds in units of the last place over the whole range, subnormal operands and r
 
     tanh, erf    2      (tanh in float64: 2.5)
     sigmoid      2.5
-    gelu         4      (float64: of the place of x/2 where x < 0, since 1 + erf cancels there)
+    gelu         4.1    (float64: of the place of x/2 where x < 0, since 1 + erf cancels there)
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class Celu(Activation):
 class Gelu(Activation):
     """x·Φ(x) = x/2·(1 + erf(x/√2)); approximate="tanh": x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
 
-    In float32 within 4 units of the last place; with tanh(u) for u < -½ within 4 + 6·|u|, as e^2u magnifies the rounding of u.
+    In float32 within 4.1 units of the last place; with tanh(u) for u < -½ within 4 + 6·|u|, as e^2u magnifies the rounding of u.
     """
 
     approximate: str = "none"
