@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from tgen.frontends import load
 from tgen.frontends.onnx.registry import _MAPPINGS
+from tgen.ir.errors import TgenError
 from tgen.ir.evaluate import evaluate
 
 from .conftest import MakeModel
@@ -32,6 +33,8 @@ CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray]]] = {
     "softmax 13 default": (13, [node("LogSoftmax", ["x"], ["y"])], {}),
     "reduce_sum 11": (11, [node("ReduceSum", ["x"], ["y"], axes=[0, -1], keepdims=0)], {}),
     "reduce_sum 13": (13, [node("ReduceSum", ["x", "a"], ["y"], keepdims=0)], {"a": ints(0, -1)}),
+    "cum_sum, axis a scalar": (14, [node("CumSum", ["x", "a"], ["y"], reverse=1)], {"a": np.array(1)}),
+    "cum_sum, axis a vector": (14, [node("CumSum", ["x", "a"], ["y"], exclusive=1)], {"a": ints(-1)}),
     "reduce_sum 13 all": (13, [node("ReduceSum", ["x"], ["y"])], {}),
     "reduce_sum 13 noop": (13, [node("ReduceSum", ["x"], ["y"], noop_with_empty_axes=1)], {}),
     "reduce_max 13": (13, [node("ReduceMax", ["x"], ["y"], axes=[1])], {}),
@@ -151,6 +154,12 @@ def test_local_function_with_attribute(make_model: MakeModel) -> None:
     graph = load(make_model(nodes, {"x": [2]}, functions=[leaky], domains=["my"]))
     assert evaluate(graph, {"x": np.array([-8, 8], np.float32)})["y"].tolist() == [-1, 8]
     assert "f/b" in graph.nodes[1].origin or "f/" in graph.nodes[1].origin
+
+
+def test_axis_of_a_running_sum_is_one(make_model: MakeModel) -> None:
+    model = make_model([node("CumSum", ["x", "axis"], ["y"])], {"x": [2, 2]}, constants={"axis": np.array([0, 1])})
+    with pytest.raises(TgenError, match="axis"):
+        load(model)
 
 
 def test_every_mapping_names_an_operator_of_onnx() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ....ir.dims import product
+from ....ir.errors import TypeMismatch
 from ....ir.graph import Value
 from ....ir.op import OPS, normalise_axis
 from ..call import Call
@@ -57,3 +58,13 @@ def softmax_flattened(call: Call, x: Value) -> Value:
 @onnx_op("Softmax", "LogSoftmax", "Hardmax", since=13)
 def softmax(call: Call, x: Value) -> Any:
     return call.generic(x) if snake(call.op_type) in OPS else NotImplemented
+
+
+@onnx_op("CumSum", "CumProd")
+def running(call: Call, x: Value, axis: Value) -> Value:
+    """The axis is an input, a scalar or a vector of one."""
+    along = call.plain_ints(axis, "axis")
+    if len(along) != 1:
+        raise TypeMismatch(f"axis {axis.type} is not one number")
+    options = {name: bool(call.attr(name)) for name in ("exclusive", "reverse")}
+    return getattr(call.build, snake(call.op_type))(x, axis=along[0], **options)
