@@ -18,11 +18,11 @@ from tgen.ir.graph import Graph
 
 
 @contextmanager
-def everything_shared() -> Iterator[pytest.MonkeyPatch]:
-    """No step, phase or run is too small for several threads."""
+def everything_shared(least: int = 1) -> Iterator[pytest.MonkeyPatch]:
+    """No run is too small for several threads, and no step or phase of `least` element operations."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (program, share):
-            patch.setattr(module, "LEAST_WORK", 1)
+            patch.setattr(module, "LEAST_WORK", least)
         patch.setattr("tgen.executable.WORK_OF_A_THREAD", 1)
         yield patch
 

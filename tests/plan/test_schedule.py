@@ -111,10 +111,10 @@ def test_steps_of_a_phase_do_not_meet(growth: float, graph: Graph) -> None:
 
 
 @rarely
-@given(graph=branches())
-def test_any_order_and_any_number_of_threads_give_the_same_bits(graph: Graph) -> None:
-    """In the plan's order and the reverse of each phase."""
-    with everything_shared() as patch:
+@given(graph=branches(), least=st.sampled_from([1, 1000, 8000]))
+def test_any_order_and_any_number_of_threads_give_the_same_bits(graph: Graph, least: int) -> None:
+    """In the plan's order and the reverse of each phase; with phases of all threads, of the first alone, and of both kinds."""
+    with everything_shared(least) as patch:
         in_order = executables(graph, (1, 4))
         patch.setattr("tgen.compiler.build", lambda g: reversed_phases(build(g)))
         in_reverse = executables(graph, (2, 3))
