@@ -29,12 +29,15 @@ class Cast(Op):
         return Map(cast(Arg(x.dtype, 0), self.to))
 
 
+GREATEST = float.fromhex("0x1.fep127")  # of bf16
+
+
 @op
 class Bf16Part(Op):
     """The part-th bf16 term of a float32 x ≈ x_0 + x_1 + x_2: x_0 = bf16(x), x_1 = bf16(x - x_0), x_2 = bf16(x - x_0 - x_1).
 
-    Three parts hold all 24 bits of x unless x - x_0 - x_1 is below the least bf16. Where x_0 is inf or NaN it carries the value
-    alone and the later parts are 0.
+    Three parts hold all 24 bits of x unless x - x_0 - x_1 is below the least bf16. x_0 is finite if x is (the greatest bf16 where
+    rounding would leave the range); an inf or NaN is carried by x_0 alone.
     """
 
     part: int = 0
@@ -45,18 +48,22 @@ class Bf16Part(Op):
         return x.with_dtype(BF16)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        rest, first = x.astype(np.float64), x.astype(BF16.numpy)
+        rest = x.astype(np.float64)
         for _ in range(self.part):
-            rest = rest - rest.astype(np.float32).astype(BF16.numpy).astype(np.float64)
-        if self.part:
-            rest = np.where(np.isfinite(first.astype(np.float32)), rest, 0.0)
-        return rest.astype(np.float32).astype(BF16.numpy)
+            rest = np.where(np.isfinite(x), rest - self._first(rest), 0.0)
+        return self._first(rest).astype(BF16.numpy)
+
+    @staticmethod
+    def _first(x: np.ndarray) -> np.ndarray:
+        kept = np.where(np.isfinite(x), np.clip(x, -GREATEST, GREATEST), x)
+        return kept.astype(np.float32).astype(BF16.numpy).astype(np.float64)
 
     def form(self, x: TensorType) -> Map:
-        rest: Expr = Arg(F32, 0)
-        first = cast(cast(rest, BF16), F32)
-        for _ in range(self.part):
-            rest = rest - cast(cast(rest, BF16), F32)
-        if self.part:
-            rest = select(call("abs", first) < float("inf"), rest, 0.0)
-        return Map(cast(rest, BF16))
+        whole = Arg(F32, 0)
+        finite = call("abs", whole) < float("inf")
+        rest: Expr = select(finite, call("max", call("min", whole, GREATEST), -GREATEST), whole)
+        first = cast(rest, BF16)
+        for k in range(self.part):
+            rest = select(finite, (whole if k == 0 else rest) - cast(first, F32), 0.0)
+            first = cast(rest, BF16)
+        return Map(first)

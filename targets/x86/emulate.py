@@ -9,6 +9,7 @@ are one array).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -132,19 +133,21 @@ def _tilestore(b: Any, arguments: list[Any]) -> None:
 
 
 def _tile_dot(x: DType, y: DType) -> Callable[[Any, list[Any]], None]:
-    """c[m, n] += Σ_k Σ_p a[m, k, p]·b[k, n, p] over words of elements p."""
+    """c[m, n] += Σ_p Σ_k a[m, k, p]·b[k, n, p] over words of elements p; the sums over k are rounded by themselves."""
 
     def instruction(b: Any, arguments: list[Any]) -> None:
         c, a, other = arguments
         accumulators = _FLOATS if x.is_float else _WORDS
 
         def body(row: Any) -> None:
-            total = b.load(_row(b, c, row), typ=accumulators)
+            sums = [ll.Constant(accumulators, None)] * (32 // x.bits)
             a_row = _row(b, a, row)
             for k in range(_ROWS):
-                word = b.load(b.gep(a_row, [_I64(4 * k)], source_etype=_I8), typ=_I32)
-                total = _dot(b, total, splat(b, word, 16), b.load(_row(b, other, _I64(k)), typ=_WORDS), x, y)
-            b.store(total, _row(b, c, row), align=4)
+                word = splat(b, b.load(b.gep(a_row, [_I64(4 * k)], source_etype=_I8), typ=_I32), 16)
+                words = b.load(_row(b, other, _I64(k)), typ=_WORDS)
+                sums = [_plus(b, s, _times(b, word, words, x, y, p)) for p, s in enumerate(sums)]
+            total = functools.reduce(lambda s, t: _plus(b, s, t), sums)
+            b.store(_plus(b, b.load(_row(b, c, row), typ=accumulators), total), _row(b, c, row), align=4)
 
         _each_row(b, body)
 
@@ -152,14 +155,20 @@ def _tile_dot(x: DType, y: DType) -> Callable[[Any, list[Any]], None]:
 
 
 def _dot(b: Any, total: Any, x: Any, y: Any, x_type: DType, y_type: DType) -> Any:
-    """total + Σ_p x[p]·y[p] over the elements p of 32-bit words."""
+    """total + Σ_p x[p]·y[p] over the elements p of 32-bit words, one after the other."""
     for p in range(32 // x_type.bits):
-        left, right = _part(b, x, x_type, p), _part(b, y, y_type, p)
-        if x_type.is_float:
-            total = _flushed(b, b.fadd(total, b.fmul(left, right)))
-        else:
-            total = b.add(total, b.mul(left, right))
+        total = _plus(b, total, _times(b, x, y, x_type, y_type, p))
     return total
+
+
+def _plus(b: Any, x: Any, y: Any) -> Any:
+    return _flushed(b, b.fadd(x, y)) if x.type == _FLOATS else b.add(x, y)
+
+
+def _times(b: Any, x: Any, y: Any, x_type: DType, y_type: DType, p: int) -> Any:
+    """The products of elements p: exact (of bf16, but for the ends of the range)."""
+    left, right = _part(b, x, x_type, p), _part(b, y, y_type, p)
+    return b.fmul(left, right) if x_type.is_float else b.mul(left, right)
 
 
 def _part(b: Any, words: Any, dtype: DType, p: int) -> Any:

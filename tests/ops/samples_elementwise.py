@@ -302,21 +302,23 @@ def _conversions(rng: np.random.Generator) -> Iterator[Sample]:
         yield Sample(OPS["cast"](to=DTYPES[to]), (x,), lambda v, to=to: v.astype(DTYPES[to].numpy), 0.0)
     wide = rng.normal(size=257).astype(np.float32) * np.float32(2.0) ** rng.integers(-60, 60, 257).astype(np.float32)
     for part in range(3):
-        operand = np.concatenate([wide, np.array([0, 1, np.inf, -np.inf, np.nan, 3.4e38], np.float32)])
+        operand = np.concatenate(
+            [wide, np.array([0, 1, np.inf, -np.inf, np.nan, 3.4e38, -3.4028235e38, 3.3895314e38, 1e-45, -1e-40], np.float32)]
+        )
         yield Sample(OPS["bf16_part"](part=part), (operand,), _bf16_part(part), 0.0)
 
 
 def _bf16_part(part: int) -> Callable[[np.ndarray], np.ndarray]:
+    greatest = float(ml_dtypes.finfo(ml_dtypes.bfloat16).max)
+
     def run(x: np.ndarray) -> np.ndarray:
-        parts = []
         rest = x.astype(np.longdouble)
-        for k in range(part + 1):
-            term = np.asarray(rest.astype(np.float32)).astype(ml_dtypes.bfloat16)
-            over = ~np.isfinite(parts[0].astype(np.float32)) if k else np.zeros(x.shape, bool)
-            parts.append(np.where(over, np.zeros((), term.dtype), term))
+        for _ in range(part + 1):
+            inside = np.where(np.isinf(rest), rest, np.clip(rest, -greatest, greatest))
+            term = inside.astype(np.float32).astype(ml_dtypes.bfloat16)
             with np.errstate(invalid="ignore"):
-                rest = rest - term.astype(np.longdouble)
-        return parts[part]
+                rest = np.where(np.isfinite(x), rest - term.astype(np.longdouble), 0)
+        return term
 
     return run
 

@@ -92,6 +92,8 @@ def test_errors_name_what_is_wrong(name: str, attributes: dict[str, Any], dtypes
 def test_bf16_parts_add_up_to_the_float32() -> None:
     rng = np.random.default_rng(3)
     x = (rng.normal(size=4096) * 2.0 ** rng.integers(-80, 120, 4096)).astype(np.float32)
+    greatest = np.finfo(np.float32).max
+    x[:6] = INF, -INF, greatest, -greatest, 3.39e38, 2.0**-110 * 1.2345678
     parts = [apply(OPS["bf16_part"](part=k), x).astype(np.float64) for k in range(3)]
     assert np.array_equal(sum(parts), x.astype(np.float64))
 

@@ -2,6 +2,7 @@
 
 for each unit (batch entry, block of rows, panel of columns):
   for each block of rows:   micro-kernel: zero; for k {load b, load a, mac}; store to scratch
+                            sums that are not finite are mended (products of parts)
                             epilogue: scratch → bodies → results, only where rows and columns exist
 """
 
@@ -17,6 +18,7 @@ from ..kernels.specs import ContractKernel, Product
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
 from .loop_kernel import KERNEL_ARGUMENTS
+from .mend import mend
 from .scalar import Emitter, Lanes, Scope
 from .values import from_memory, memory_type, widen
 
@@ -69,6 +71,7 @@ class _ContractEmitter:
                     out = self._accumulators(self.b.sub(row, first_row))
                     self._multiply(a, b, row, count, k, depth_here, out)
                     with c.when(last):
+                        self._mend(a, b, row, count, width, out)
                         self._epilogue(position, row, count, column, width, out)
         return c.finish()
 
@@ -84,15 +87,24 @@ class _ContractEmitter:
         dtype = self.kernel.inputs[first]
         return [self.b.gep(self.pointers[first + k], [offset], source_etype=memory_type(dtype)) for k in range(parts)]
 
+    def _strides(self) -> list[Any]:
+        """In bytes: of A's rows and k, of B's steps and tiles."""
+        a, b = self.kernel.inputs[0].size, self.kernel.inputs[self.kernel.a_parts].size
+        pairs = ((self.kernel.a_strides[-2:], a), (self.kernel.b_strides[-2:], b))
+        return [self.c.dim(stride * size) for strides, size in pairs for stride in strides]
+
+    def _mend(self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, width: Any, out: Any) -> None:
+        kernel, strides = self.kernel, self._strides()
+        lanes = min(self.lanes, kernel.panel)
+        first = [self.c.at(p, self.b.mul(row, strides[0])) for p in a]
+        operands = [*first, *b, *strides, out, I64(kernel.panel * kernel.accumulate.size)]
+        mend(self.c, self.tile, kernel.product, lanes, count, width, self.c.dim(kernel.depth), operands)
+
     def _multiply(self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, k: Any, depth: Any, out: Any) -> None:
         kernel, tile, c = self.kernel, self.tile, self.c
-        size = I64(kernel.inputs[0].size)
-        row_stride = self.b.mul(c.dim(kernel.a_strides[-2]), size)
-        k_stride = self.b.mul(c.dim(kernel.a_strides[-1]), size)
+        row_stride, k_stride, b_step, b_tile = self._strides()
         start = self.b.add(self.b.mul(row, row_stride), self.b.mul(k, k_stride))
         a = [c.at(p, start) for p in a]
-        b_size = I64(kernel.inputs[kernel.a_parts].size)
-        b_step, b_tile = (self.b.mul(c.dim(stride), b_size) for stride in kernel.b_strides[-2:])
         first_step = self.b.sdiv(k, I64(tile.k)) if tile.k > 1 else k
         b = [c.at(p, self.b.mul(first_step, b_step)) for p in b]
         steps = self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth

@@ -4,11 +4,13 @@
     medium    a0·b0
     high      a0·b1 + a1·b0 + a0·b0
     highest   a1·b1 + a0·b2 + a2·b0 + a0·b1 + a1·b0 + a0·b0      (smallest first; what is left out is below float32's own rounding)
-Sums are float32. Operands must be finite: a product with an infinity gives NaN, since the infinity meets the zero parts of the other side.
+Sums are float32. Sums of several products that are not finite are done again from what the parts add up to: an infinity would meet the
+zero parts of the other side and become NaN. Parts below 2^-126 may count as zero, which is what the instructions make of them.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from ..ir.builder import Builder
@@ -64,8 +66,8 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
             return None
         build, new = Builder(), op.in_parts(products)
         with build.origin(node.origin):
-            parts = [build.bf16_part(x, part=k) for x in inputs[:3] for k in range(new.parts)]
-            return build.apply(new, *parts, *inputs[3:])  # type: ignore[no-any-return]
+            parts = (_parts(build, x, new.parts) for x in inputs[:3])
+            return build.apply(new, *itertools.chain.from_iterable(parts), *inputs[3:])  # type: ignore[no-any-return]
 
     return rewrite(graph, [split, split_attention])
 
@@ -81,9 +83,14 @@ def split_product(build: Builder, a: Value, b: Value, level: str) -> Value:
     """The contraction of bfloat16 parts; parts of constants are folded later."""
     products = PRODUCTS[level]
     a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
-    parts = (*(build.bf16_part(a, part=k) for k in range(a_parts)), *(build.bf16_part(b, part=k) for k in range(b_parts)))
+    parts = (*_parts(build, a, a_parts), *_parts(build, b, b_parts))
     result: Value = build.apply(Contraction(products=products, a_parts=a_parts, b_parts=b_parts), *parts)
     return result
+
+
+def _parts(build: Builder, x: Value, count: int) -> list[Value]:
+    """x by so many parts; by one: rounded."""
+    return [build.cast(x, to=BF16)] if count == 1 else [build.bf16_part(x, part=k) for k in range(count)]
 
 
 def faster_on(target: Target) -> Faster:
