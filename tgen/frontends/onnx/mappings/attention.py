@@ -23,10 +23,11 @@ PADDED = 24  # opset from which on a mask may be shorter than the keys
 MICROSOFT = "com.microsoft"
 MASK_FILTER = -10000.0  # ONNX Runtime's default of mask_filter_value
 ATTRIBUTES = ("num_heads", "scale", "mask_filter_value", "unidirectional")
-APART = ("query", "key", "value", "bias", "key_padding_mask", "attention_bias", "past_key", "past_value")
-APART_UNUSED = ("past_sequence_length", "cache_indirection")
-PROJECTED = ("input", "weights", "bias", "mask_index", "past", "attention_bias")
-PROJECTED_UNUSED = ("past_sequence_length",)
+APART = (
+    "query", "key", "value", "bias", "key_padding_mask", "attention_bias", "past_key", "past_value",
+    "past_sequence_length", "cache_indirection",
+)  # fmt: skip
+PROJECTED = ("input", "weights", "bias", "mask_index", "past", "attention_bias", "past_sequence_length")
 
 
 @onnx_op("Attention", since=23)
@@ -90,7 +91,8 @@ def _as_long(call: Call, mask: Value, total: DimLike) -> Value:
 @onnx_op("MultiHeadAttention", domain=MICROSOFT)
 def multi_head_attention(call: Call, *operands: Value | None) -> Any:
     """Attention of q, k and v that are projected already: apart, k and v packed, all three packed, or k and v by head."""
-    query, key, value, bias, mask, added, *past = _signature(call, operands, APART, APART_UNUSED, needed=1)
+    query, key, value, bias, mask, added, *past, length, beams = signature(call, operands, APART, ATTRIBUTES, needed=APART[:1])
+    _refuse(past_sequence_length=length, cache_indirection=beams)
     parts = _unpacked(call, query, key, value)
     if bias is not None:
         parts = _biased(call, parts, bias)
@@ -101,9 +103,9 @@ def multi_head_attention(call: Call, *operands: Value | None) -> Any:
 @onnx_op("Attention", domain=MICROSOFT)
 def projected_attention(call: Call, *operands: Value | None) -> Any:
     """Attention of q, k and v = x·weights + bias, side by side."""
-    x, weights, bias, mask, past, added = _signature(
-        call, operands, PROJECTED, PROJECTED_UNUSED, needed=2, more=("qkv_hidden_sizes",)
-    )
+    attributes = (*ATTRIBUTES, "qkv_hidden_sizes", "rotary_embedding_dim")
+    x, weights, bias, mask, past, added, length = signature(call, operands, PROJECTED, attributes, needed=PROJECTED[:2])
+    _refuse(past_sequence_length=length)
     b, hidden = call.build, weights.type.shape[-1]
     sizes = tuple(call.attr("qkv_hidden_sizes") or (hidden // 3,) * 3)
     if len(sizes) != 3 or sum(sizes) != hidden:
@@ -117,28 +119,28 @@ def projected_attention(call: Call, *operands: Value | None) -> Any:
     return y, b.concat(*(b.unsqueeze(p, axes=(0,)) for p in present), axis=0)
 
 
-def _signature(
-    call: Call,
-    operands: tuple[Value | None, ...],
-    names: tuple[str, ...],
-    unused: tuple[str, ...],
-    needed: int,
-    more: tuple[str, ...] = (),
+def signature(
+    call: Call, operands: tuple[Value | None, ...], names: tuple[str, ...], attributes: tuple[str, ...], needed: tuple[str, ...]
 ) -> list[Any]:
-    """The operands, as many as `names`. Raises InvalidModel for too few or too many, Unsupported for what is not computed here."""
-    every = (*names, *unused)
-    given = dict(zip_longest(every, operands))
-    absent = [name for name in every[:needed] if given[name] is None]
-    if len(operands) > len(every) or absent:
-        what = f"lacks input {absent[0]!r}" if absent else f"has {len(operands)} inputs, of {len(every)}"
+    """The operands, as many as `names`; those `needed` are there. ONNX does not know the operator's schema, so it is checked here.
+
+    Raises InvalidModel for too few or too many, Unsupported for an attribute that is set but not among those that are understood.
+    """
+    given = dict(zip_longest(names, operands))
+    absent = [name for name in needed if given.get(name) is None]
+    if len(operands) > len(names) or absent:
+        what = f"lacks input {absent[0]!r}" if absent else f"has {len(operands)} inputs, of {len(names)}"
         raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} {what}")
-    for name in unused:
-        if given[name] is not None:
-            raise Unsupported(f"input {name}")
     for name, value in call.attributes.items():
-        if name not in (*ATTRIBUTES, *more) and value != 0:
+        if name not in attributes and value != 0:
             raise Unsupported(f"attribute {name} = {value!r}")
     return [given[name] for name in names]
+
+
+def _refuse(**given: Value | None) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise Unsupported(f"input {name}")
 
 
 def _count(call: Call) -> int:

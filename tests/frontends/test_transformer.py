@@ -1,0 +1,93 @@
+"""What ONNX Runtime's optimiser makes of transformers besides attention means what ONNX Runtime says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from tests.native import build_executable
+from tgen.frontends.onnx import load_onnx
+from tgen.ir.errors import InvalidModel, Unsupported
+
+WORDS, LONGEST, KINDS, BATCH, LENGTH, HIDDEN = 19, 9, 2, 3, 7, 16
+REAL, WHOLE = np.float32, np.int32
+
+# operator → (dtype and shape of each input, "" for none; outputs; attributes)
+CASES: dict[str, tuple[str, list[Any], list[str], dict[str, Any]]] = {
+    "gelu": ("Gelu", [(REAL, (LENGTH, HIDDEN))], ["y"], {}),
+    "bias_gelu": ("BiasGelu", [(REAL, (BATCH, LENGTH, HIDDEN)), (REAL, (HIDDEN,))], ["y"], {}),
+    "fast_gelu": ("FastGelu", [(REAL, (BATCH, LENGTH, HIDDEN)), (REAL, (HIDDEN,))], ["y"], {}),
+    "fast_gelu without bias": ("FastGelu", [(REAL, (LENGTH, HIDDEN))], ["y"], {}),
+    "skip": ("SkipLayerNormalization", [(REAL, (BATCH, LENGTH, HIDDEN))] * 2 + [(REAL, (HIDDEN,))], ["y"], {"epsilon": 1e-5}),
+    "skip, all": (
+        "SkipLayerNormalization",
+        [(REAL, (BATCH, LENGTH, HIDDEN)), (REAL, (LENGTH, HIDDEN)), *[(REAL, (HIDDEN,))] * 3],
+        ["y", "", "", "sum"],
+        {},
+    ),
+    "embed": (
+        "EmbedLayerNormalization",
+        [(WHOLE, (BATCH, LENGTH)), "", (REAL, (WORDS, HIDDEN)), (REAL, (LONGEST, HIDDEN)), "", *[(REAL, (HIDDEN,))] * 2],
+        ["y", "count"],
+        {"epsilon": 1e-5},
+    ),
+    "embed, all": (
+        "EmbedLayerNormalization",
+        [(WHOLE, (BATCH, LENGTH)), (WHOLE, (BATCH, LENGTH)), *((REAL, (n, HIDDEN)) for n in (WORDS, LONGEST, KINDS))]
+        + [(REAL, (HIDDEN,))] * 2
+        + [(WHOLE, (BATCH, LENGTH)), (WHOLE, (BATCH, LENGTH))],
+        ["y", "count", "sum"],
+        {"epsilon": 1e-5, "mask_index_type": 1},
+    ),
+}
+
+
+def model_of(op_type: str, inputs: list[Any], outputs: list[str], attributes: dict[str, Any]) -> onnx.ModelProto:
+    names = [f"x{k}" if given else "" for k, given in enumerate(inputs)]
+    infos = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(given[0])), given[1])
+        for name, given in zip(names, inputs)
+        if given
+    ]
+    node = helper.make_node(op_type, names, outputs, domain="com.microsoft", **attributes)
+    graph = helper.make_graph([node], "one", infos, [onnx.ValueInfoProto(name=n) for n in outputs if n])
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10)
+
+
+@pytest.mark.peer("onnxruntime")
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_onnx_runtime(name: str, rng: np.random.Generator) -> None:
+    import onnxruntime
+
+    op_type, inputs, outputs, attributes = CASES[name]
+    model = model_of(op_type, inputs, outputs, attributes)
+    feeds = {}
+    for k, (dtype, shape) in ((k, given) for k, given in enumerate(inputs) if given):
+        feeds[f"x{k}"] = rng.standard_normal(shape).astype(REAL) if dtype is REAL else rng.integers(0, 2, shape, WHOLE)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = build_executable(load_onnx(model)).run(feeds)
+    for output, want in zip(filter(None, outputs), session.run(None, feeds), strict=True):
+        assert found[output].dtype == want.dtype
+        np.testing.assert_allclose(found[output], want, rtol=1e-5, atol=2e-6, err_msg=output)
+
+
+def test_what_is_wrong_or_missing_is_named() -> None:
+    op_type, inputs, outputs, _ = CASES["skip"]
+    with pytest.raises(Unsupported, match="attribute simplified = 1"):
+        load_onnx(model_of(op_type, inputs, outputs, {"simplified": 1}))
+    with pytest.raises(Unsupported, match="output number 1"):
+        load_onnx(model_of(op_type, inputs, ["y", "mean"], {}))
+    with pytest.raises(InvalidModel, match="lacks input 'gamma'"):
+        load_onnx(model_of(op_type, inputs[:2], outputs, {}))
+    op_type, inputs, outputs, _ = CASES["embed, all"]
+    for absent, message in ((2, "lacks input 'word_embedding'"), (4, "one of segment_ids and segment_embedding")):
+        with pytest.raises(InvalidModel, match=message):
+            load_onnx(model_of(op_type, [*inputs[:absent], "", *inputs[absent + 1 :]], outputs, {}))
+    op_type, inputs, outputs, _ = CASES["skip"]
+    with pytest.raises(InvalidModel, match="has 3 inputs, of 2"):
+        load_onnx(model_of("FastGelu", [*inputs], outputs, {}))
