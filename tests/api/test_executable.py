@@ -143,6 +143,13 @@ def test_same_bits_for_any_number_of_threads(rng) -> None:
     assert all(np.array_equal(r, results[0]) for r in results)
 
 
+def test_threads_by_work() -> None:
+    """Small runs are done by the caller alone, large ones by as many threads as they are worth."""
+    executable = tgen.compile(small(), cache=False, threads=4)
+    counts = [executable._measure(((n, 8), (n, 8))).threads.value for n in (0, 1, 1000, 5000, 10_000, 10**6)]
+    assert counts[:3] == [1, 1, 1] and counts == sorted(counts) and 1 < counts[-2] < counts[-1] == 4
+
+
 def test_ten_thousand_sizes_leave_memory_flat(executable, rng) -> None:
     def resident() -> int:
         with open("/proc/self/statm") as f:
