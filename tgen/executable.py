@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ MOST_BYTES = 1 << 46  # of memory for one run: beyond this a size is taken for a
 WORK_OF_A_THREAD = 1 << 20  # element operations, some 20 to 50 µs: less is done sooner than another thread wakes
 _HEADER = RUNTIME_BYTES // 8
 _ARGUMENTS = RUNTIME_BYTES + 8 * Frame.HEADER
-_first_byte = ctypes.c_char.from_buffer
+_first_byte: Callable[[Any], Any] = ctypes.c_char.from_buffer
 
 
 @dataclass(frozen=True)
