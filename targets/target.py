@@ -10,10 +10,12 @@ from .tile import MacTile
 
 @dataclass(frozen=True)
 class Caches:
-    """Bytes a core: what the cost model and blocking reckon with."""
+    """Bytes a core: what the cost model and blocking reckon with. l2_speed, beyond: bytes a cycle from L2, and from L3 or memory."""
 
     l1: int = 32 << 10
     l2: int = 512 << 10
+    l2_speed: float = 32.0
+    beyond: float = 8.0
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,11 @@ from ..ir.dtypes import DType
 
 @dataclass(frozen=True)
 class MacTile:
-    """needs: LLVM feature; registers: of its file; cycles: of one instruction at full throughput (for the cost model).
+    """needs: LLVM feature; registers: of its file.
+
+    For the cost model: cycles: of one instruction at full throughput; load_cycles, store_cycles: of an operand from, an accumulator to L1;
+    latency: from one instruction to the next on the same accumulator; stream: the share of the bandwidth from L2 and beyond that its
+    loads reach.
 
     broadcast: A is read one word (k_pack elements) at a time and spread over a vector; otherwise A is a tile of m rows and
     must lie in memory padded to whole tiles.
@@ -35,6 +39,10 @@ class MacTile:
     registers: int
     cycles: float
     broadcast: bool = True
+    load_cycles: float = 0.5
+    store_cycles: float = 1.0
+    latency: float = 4.0
+    stream: float = 1.0
 
     def reference(self, c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """c[m, n] + a[m, k] @ b[k, n] in the accumulator's dtype; b is given unpacked."""

@@ -14,7 +14,7 @@ from ..vector import UNROLL, VectorTile
 _WORD = ll.IntType(32)
 
 
-class _Bfloat(ll.Type):
+class _Bfloat(ll.Type):  # type: ignore[misc]
     """LLVM's bfloat, which llvmlite does not name."""
 
     def _to_string(self) -> str:

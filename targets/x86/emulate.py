@@ -56,7 +56,8 @@ class EmulatedDotTile(DotTile):
             function.linkage = "internal"
             function.attributes.add("noinline")
             builder = ll.IRBuilder(function.append_basic_block())
-            builder.ret(_dot(builder, *function.args, self.a, self.b))
+            total, left, right = function.args
+            builder.ret(_dot(builder, total, left, right, self.a, self.b))
         return b.call(function, [acc, x, y])
 
 

@@ -105,6 +105,16 @@ def test_show_after_each_pass(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert "no pass is named 'nonsense'; passes: " in capsys.readouterr().err
 
 
+def test_show_choices(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Instructions with predicted cycles, one of them chosen."""
+    assert main(["show", str(model), "--choices", "--target", "amx", "--precision", "medium"]) == 0
+    title, *rows = capsys.readouterr().out.rstrip().splitlines()
+    assert title.startswith("[batch, 8]·[8, 4] weights of ")
+    assert {"tdpbf16ps", "vdpbf16ps", "vfmadd231ps"} == {row.split(" block")[0].split()[-1].split(".")[0] for row in rows}
+    assert sum(row.startswith("  * ") for row in rows) == 1
+    assert all(row.endswith(" cycles predicted") for row in rows)
+
+
 @pytest.mark.parametrize("precision", ["highest", "medium"])
 def test_check_agrees(model: Path, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(model), "--shapes", "batch=3", "--precision", precision]) == 0

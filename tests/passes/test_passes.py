@@ -25,7 +25,7 @@ PASSES = {
     "fold": fold,
     "simplify": simplify,
     "cse": cse,
-    "precision": lambda g: precision(g, "high", bf16_products=lambda m, n, k, count: True),
+    "precision": lambda g: precision(g, "high", bf16_products=lambda shape, products: True),
 }
 
 
@@ -101,7 +101,7 @@ def test_precision_keeps_its_promise(shapes, level: str, error: float) -> None:
     b = Builder()
     b.output("y", b.matmul(b.input("a", "f32", shapes[0]), b.input("b", "f32", shapes[1])))
     graph = b.build()
-    split = precision(graph, level, bf16_products=lambda m, n, k, count: count == len(PRODUCTS[level]))
+    split = precision(graph, level, bf16_products=lambda shape, products: products == PRODUCTS[level])
     verify(split)
     contraction = next(n.op for n in split.nodes if isinstance(n.op, Contraction))
     assert contraction.products == PRODUCTS[level]

@@ -27,6 +27,7 @@ A target that this CPU cannot run can be looked at all the same.
 examples:
   tgen show model.onnx
   tgen show model.onnx --after list
+  tgen show model.onnx --choices --target amx --precision medium
   tgen show minilm/ --shapes seq=128 --level asm --target avx512 | less
 """
 
@@ -35,6 +36,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.model_argument(parser)
     parser.add_argument("--level", choices=LEVELS, default="graph", help="what to print (default: graph)")
     parser.add_argument("--after", metavar="PASS", help="the graph after this pass; `list` names them in order")
+    parser.add_argument(
+        "--choices", action="store_true", help="each product of matrices: instructions it could be done with, and their cost"
+    )
     common.target_arguments(parser)
 
 
@@ -52,6 +56,10 @@ def text_of(args: argparse.Namespace, graph: Graph) -> str:
         return "\n".join(levels.pass_names(args))
     if args.after is not None:
         return str(graph_after(args, graph))
+    if args.choices:
+        from .choices import choices
+
+        return choices(graph_before(args, graph, "select"), levels.target_of(args), args.precision)
     if args.level == "graph":
         return str(graph)
     made = levels.compiled(args, graph)
@@ -65,6 +73,15 @@ def graph_after(args: argparse.Namespace, graph: Graph) -> Graph:
     if args.after not in after:
         raise InvalidInput(f"no pass is named {args.after!r}; passes: {', '.join(after)}")
     return after[args.after]
+
+
+def graph_before(args: argparse.Namespace, graph: Graph, name: str) -> Graph:
+    """The graph that the pass of this name is given."""
+    for after, left in levels.graphs_after(args, graph):
+        if after == name:
+            break
+        graph = left
+    return graph
 
 
 def programs(plan: Plan) -> str:

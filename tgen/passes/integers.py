@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..ir.builder import Builder
-from ..ir.dims import DimLike
 from ..ir.dtypes import I8, I16, I32, U8, DType
 from ..ir.expr import Kept
 from ..ir.graph import Graph, Node, Value
@@ -25,9 +24,9 @@ from ..ir.ops.elementwise import Sub
 from ..ir.ops.fused import Contraction
 from ..ir.rewrite import rewrite
 from ..targets.target import Target
-from .select import choose
+from .cost import Shape, choose
 
-Cycles = Callable[[DType, DType, DimLike, DimLike, DimLike], float]
+Cycles = Callable[[DType, DType, Shape], float]
 FLIP = 0x80  # the bit in which n as u8 and n - 128 as i8 differ
 
 
@@ -40,19 +39,19 @@ class _Term:
 
 
 def integers(graph: Graph, *, cycles: Cycles) -> Graph:
-    """evaluate is unchanged. cycles(a, b, m, n, k): of [m, k]·[k, n] of dtypes a and b, summed in int32; infinite: no instruction."""
+    """evaluate is unchanged. cycles(a, b, shape): of a product of dtypes a and b, summed in int32; infinite: no instruction."""
 
     def small(node: Node, *inputs: Value) -> Value | None:
         """a·b = the same from small numbers"""
         if not isinstance(node.op, MatMul) or node.types[0].dtype is not I32 or any(v.type.rank < 2 for v in inputs):
             return None
         a, b = inputs
-        shape = (a.type.shape[-2], b.type.shape[-1], a.type.shape[-1])
+        shape = Shape.of(a, b)
         build = Builder()
         with build.origin(node.origin):
-            ways = [(cycles(x.value.type.dtype, y.value.type.dtype, *shape), x, y) for x, y in _ways(build, a, b)]
+            ways = [(cycles(x.value.type.dtype, y.value.type.dtype, shape), x, y) for x, y in _ways(build, a, b)]
             best = min(ways, key=lambda way: way[0], default=None)
-            if best is None or best[0] >= cycles(I32, I32, *shape):
+            if best is None or best[0] >= cycles(I32, I32, shape):
                 return None
             return _product(build, *best[1:])
 
@@ -62,8 +61,8 @@ def integers(graph: Graph, *, cycles: Cycles) -> Graph:
 def cycles_on(target: Target) -> Cycles:
     """By the target's cost model."""
 
-    def cycles(a: DType, b: DType, m: DimLike, n: DimLike, k: DimLike) -> float:
-        choice = choose(target, a, b, I32, m, n, k, 1)
+    def cycles(a: DType, b: DType, shape: Shape) -> float:
+        choice = choose(target, (a, b, I32), shape)
         return float("inf") if choice is None else choice.cycles
 
     return cycles

@@ -14,7 +14,6 @@ import itertools
 from collections.abc import Callable
 
 from ..ir.builder import Builder
-from ..ir.dims import DimLike
 from ..ir.dtypes import BF16, F32
 from ..ir.forms import Contract
 from ..ir.graph import Graph, Node, Value
@@ -22,10 +21,9 @@ from ..ir.ops.attend import Attend
 from ..ir.ops.fused import Contraction
 from ..ir.rewrite import rewrite
 from ..targets.target import Target
-from .select import choose
+from .cost import Products, Shape, choose
 
-Products = tuple[tuple[int, int], ...]
-Faster = Callable[[DimLike, DimLike, DimLike, int], bool]
+Faster = Callable[[Shape, Products], bool]
 
 PRODUCTS: dict[str, Products] = {
     "medium": ((0, 0),),
@@ -37,8 +35,8 @@ PRODUCTS: dict[str, Products] = {
 def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
     """evaluate is unchanged up to the precision asked for; float32 matrix products are of bfloat16 parts where that is faster.
 
-    level: medium, high or highest. bf16_products(m, n, k, count): whether `count` bfloat16 products of [m, k] with [k, n] are
-    faster than the float32 one; see `faster_on`.
+    level: medium, high or highest. bf16_products(shape, products): whether these products of bfloat16 parts are faster than
+    the float32 one; see `faster_on`.
     """
 
     def split(node: Node, *inputs: Value) -> Value | None:
@@ -48,8 +46,7 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
         build = Builder()
         with build.origin(node.origin):
             a, b = _matrices(build, *inputs)
-            (m, k), n = a.type.shape[-2:], b.type.shape[-1]
-            if not bf16_products(m, n, k, len(PRODUCTS[level])):
+            if not bf16_products(Shape.of(a, b), PRODUCTS[level]):
                 return None
             result = split_product(build, a, b, level)
             shape = node.types[0].shape
@@ -62,7 +59,7 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
             return None
         (m, d), (n, e) = inputs[0].type.shape[-2:], inputs[2].type.shape[-2:]
         products = PRODUCTS[level]
-        if not all(bf16_products(*shape, len(products)) for shape in ((m, n, d), (m, e, n))):
+        if not all(bf16_products(shape, products) for shape in (Shape(m, n, d), Shape(m, e, n))):
             return None
         build, new = Builder(), op.in_parts(products)
         with build.origin(node.origin):
@@ -96,9 +93,9 @@ def _parts(build: Builder, x: Value, count: int) -> list[Value]:
 def faster_on(target: Target) -> Faster:
     """By the target's cost model: do the bfloat16 products take fewer cycles than the float32 product?"""
 
-    def faster(m: DimLike, n: DimLike, k: DimLike, count: int) -> bool:
-        parts = choose(target, BF16, BF16, F32, m, n, k, count)
-        whole = choose(target, F32, F32, F32, m, n, k, 1)
+    def faster(shape: Shape, products: Products) -> bool:
+        parts = choose(target, (BF16, BF16, F32), shape, products)
+        whole = choose(target, (F32, F32, F32), shape)
         return parts is not None and (whole is None or parts.cycles < whole.cycles)
 
     return faster

@@ -13,7 +13,8 @@ from ..ir.ops.attend import Attend, TiledAttend, Tiling
 from ..ir.ops.fused import PackB, Packing
 from ..targets.target import Target
 from ..targets.tile import MacTile
-from .select import Choice, choose, converted, depth_block, whole_rows, whole_steps
+from .cost import Choice, Shape, choose, depth_block
+from .select import converted, whole_rows, whole_steps
 
 ROWS = 48  # of queries a kernel does at a time: enough that keys and values are read from L1 or L2 seldom
 SCORES_SHARE = 0.75  # of L1, for the scores of a block
@@ -33,7 +34,7 @@ def _tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
     assert isinstance(op, Attend)
     q, k, v = (list(inputs[side * op.parts : (side + 1) * op.parts]) for side in range(3))
     (m, d), (n, e) = q[0].type.shape[-2:], v[0].type.shape[-2:]
-    shapes = ((m, n, d), (m, e, n))
+    shapes = (Shape(m, n, d), Shape(m, e, n))
     operand = q[0].type.dtype
     found = _choices(op, operand, shapes, target)
     if found is None and operand is not op.accumulate:  # no such instruction: multiply in the accumulator's dtype
@@ -53,8 +54,8 @@ def _tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
     return Node(new, (*q, *k, *v, *inputs[op.fixed :]), node.origin)
 
 
-def _choices(op: Attend, operand: DType, shapes: tuple[tuple[DimLike, ...], ...], target: Target) -> tuple[Choice, Choice] | None:
-    scores, values = (choose(target, operand, operand, op.accumulate, *shape, len(op.products)) for shape in shapes)
+def _choices(op: Attend, operand: DType, shapes: tuple[Shape, Shape], target: Target) -> tuple[Choice, Choice] | None:
+    scores, values = (choose(target, (operand, operand, op.accumulate), shape, op.products) for shape in shapes)
     return None if scores is None or values is None else (scores, values)
 
 

@@ -1,0 +1,70 @@
+"""The choice of instruction and block for typical shapes of weights, on each target."""
+
+from __future__ import annotations
+
+import pytest
+
+from tgen.ir.dims import symbol
+from tgen.ir.dtypes import BF16, F32, I8, I32, U8
+from tgen.passes.cost import ONE, Shape, choose
+from tgen.passes.precision import PRODUCTS, faster_on
+from tgen.targets.find import all_targets
+
+TARGETS = {t.name: t for t in all_targets()}
+FLOATS, HALVES, BYTES = (F32, F32, F32), (BF16, BF16, F32), (U8, I8, I32)
+CASES = [
+    # target, dtypes, rows, instruction, block
+    ("amx", HALVES, 1, "vdpbf16ps", (1, None)),  # one row: vector code reads weights fastest
+    ("amx", HALVES, 2, "vdpbf16ps", (2, None)),
+    ("amx", HALVES, 8, "tdpbf16ps", (1, None)),  # a row of tiles
+    ("amx", HALVES, 16, "tdpbf16ps", (1, None)),
+    ("amx", HALVES, 32, "tdpbf16ps", (2, None)),
+    ("amx", HALVES, 128, "tdpbf16ps", (2, 2)),
+    ("amx", BYTES, 1, "vpdpbusd", (1, None)),
+    ("amx", BYTES, 128, "tdpbusd", (2, 2)),
+    ("avx512_bf16", HALVES, 128, "vdpbf16ps", (None, 2)),
+    ("avx512_vnni", BYTES, 128, "vpdpbusd", (None, None)),
+    ("avx512", FLOATS, 1, "vfmadd231ps", (1, None)),
+    ("avx512", FLOATS, 6, "vfmadd231ps", (6, None)),
+    ("avx2", FLOATS, 1, "vfmadd231ps", (1, None)),
+    ("avx2", FLOATS, 6, "vfmadd231ps", (6, 2)),
+]
+
+
+@pytest.mark.parametrize("target,types,m,instruction,block", CASES)
+@pytest.mark.parametrize("size", [(1024, 1024), (384, 1536), (1536, 384)])
+def test_instruction_and_block(target, types, m, instruction, block, size) -> None:
+    choice = choose(TARGETS[target], types, Shape(m, *size, weights=True))
+    assert choice is not None
+    assert choice.tile.name.startswith(instruction), choice
+    assert all(want in (None, got) for want, got in zip(block, choice.block)), choice
+
+
+@pytest.mark.parametrize("level,rows", [("medium", 1), ("high", 128), ("highest", 128)])
+def test_parts_where_they_are_faster(level, rows) -> None:
+    """bfloat16 at once halves what is read; as float32 it pays only where multiplying is what takes the time, and only with AMX."""
+    shape = Shape(rows, 1024, 1024, weights=True)
+    assert faster_on(TARGETS["amx"])(shape, PRODUCTS[level])
+    assert faster_on(TARGETS["avx512_bf16"])(shape, PRODUCTS[level]) == (level == "medium")
+    assert not faster_on(TARGETS["avx512"])(shape, PRODUCTS[level])
+    few = Shape(2, 1024, 1024, weights=True)
+    assert faster_on(TARGETS["amx"])(few, PRODUCTS[level]) == (level == "medium")
+
+
+def test_more_work_costs_more() -> None:
+    """In every dimension; a symbol costs what is typical for it; weights from far away cost more than what is near."""
+    for target in TARGETS.values():
+        costs = []
+        for shape in (Shape(1, 64, 64), Shape(40, 64, 64), Shape(40, 128, 64), Shape(40, 128, 128), Shape(128, 128, 128)):
+            choice = choose(target, FLOATS, shape)
+            assert choice is not None
+            costs.append(choice.cycles)
+        assert costs == sorted(costs) and len(set(costs)) == len(costs)
+        symbolic, cold = (
+            choose(target, FLOATS, Shape(symbol("m"), 128, 128)),
+            choose(target, FLOATS, Shape(1, 128, 128, weights=True)),
+        )
+        near = choose(target, FLOATS, Shape(1, 128, 128), ONE)
+        assert symbolic is not None and cold is not None and near is not None
+        assert symbolic.cycles == costs[-1]
+        assert cold.cycles > near.cycles

@@ -1,0 +1,123 @@
+"""What a contraction costs with each instruction and block, by the target's numbers; the choice is the least, not a list of cases.
+
+cycles = the greater of computing and of reading B, and what of the lesser does not hide behind it
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..ir.dims import DimLike, evaluate_dim, product, symbols
+from ..ir.dtypes import DType
+from ..ir.graph import Value
+from ..kernels.specs import ContractKernel
+from ..targets.target import Caches, Target
+from ..targets.tile import MacTile
+
+TYPICAL = 128  # what a symbolic dimension is taken to be when costs are compared
+PANEL_SHARE = 0.8  # of L1, for the panel of B
+BLOCK_OVERHEAD = 30.0  # cycles to start a block and hand its result to the epilogue
+EXPOSED = 0.1  # of the lesser of computing and reading: what does not hide behind the greater
+
+Products = tuple[tuple[int, int], ...]
+ONE: Products = ((0, 0),)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """[m, k]·[k, n]. weights: B is known when compiling, so that a run finds it where the last one left it: beyond L2."""
+
+    m: DimLike
+    n: DimLike
+    k: DimLike
+    weights: bool = False
+
+    @staticmethod
+    def of(a: Value, b: Value) -> Shape:
+        """Of matrices a and b: batch axes of a count as rows where b has none, those of unknown extent as one."""
+        one = all(d == 1 for d in b.type.shape[:-2])
+        batch = [d for d in a.type.shape[:-2] if isinstance(d, int)] if one else []
+        return Shape(product([*batch, a.type.shape[-2]]), b.type.shape[-1], a.type.shape[-1], is_weight(b))
+
+    def __str__(self) -> str:
+        return f"[{self.m}, {self.k}]·[{self.k}, {self.n}]{' weights' if self.weights else ''}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A tile and block (rows, columns of tiles) with the predicted cycles of the whole contraction (of all its products)."""
+
+    tile: MacTile
+    block: tuple[int, int]
+    cycles: float
+    products: int = 1
+
+    def __str__(self) -> str:
+        times = f"{self.products} x " if self.products > 1 else ""
+        return f"{times}{self.tile.name} block {self.block[0]}x{self.block[1]}, {self.cycles:.0f} cycles predicted"
+
+
+def is_weight(value: Value) -> bool:
+    """A constant, or what is made of one alone."""
+    while len(value.node.inputs) == 1:
+        (value,) = value.node.inputs
+    return value.constant is not None
+
+
+def candidates(target: Target, types: tuple[DType, DType, DType], shape: Shape, products: Products = ONE) -> Iterator[Choice]:
+    """Every tile and block that multiplies these dtypes (of A, B and the accumulator)."""
+    for tile in target.tiles:
+        if (tile.a, tile.b, tile.accumulate) == types:
+            for block in tile.blocks():
+                yield Choice(tile, block, cycles(tile, block, shape, target.caches, products), len(products))
+
+
+def choose(target: Target, types: tuple[DType, DType, DType], shape: Shape, products: Products = ONE) -> Choice | None:
+    """The cheapest tile and block for the shape; None when no tile takes these dtypes."""
+    return min(candidates(target, types, shape, products), key=lambda c: c.cycles, default=None)
+
+
+def depth_block(tile: MacTile, columns: int, caches: Caches) -> int:
+    """How much of k is multiplied at a time: as much of a panel of B as L1 holds beside A and the accumulators."""
+    row = columns * tile.n * tile.b.size
+    return max(tile.k, int(PANEL_SHARE * caches.l1 / row) // tile.k * tile.k)
+
+
+def cycles(tile: MacTile, block: tuple[int, int], shape: Shape, caches: Caches, products: Products = ONE) -> float:
+    """Of out[m, n] = Σ over products Σ_k. B is read once for each block of rows that a unit of work has; A, where L1 does not hold it
+    beside a panel, once for each panel.
+    """
+    rows, columns, depth = (_typical(d) for d in (shape.m, shape.n, shape.k))
+    panels, steps = -(-columns // (block[1] * tile.n)), -(-depth // tile.k)
+    full, rest = divmod(rows, block[0] * tile.m)
+    tail = _block(tile, -(-rest // tile.m), block[1], depth, caches, products) if rest else 0.0
+    computing = panels * (full * _block(tile, block[0], block[1], depth, caches, products) + tail)
+    a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
+    b_bytes = panels * block[1] * tile.n * steps * tile.k * tile.b.size * b_parts * -(-rows // ContractKernel.ROW_BLOCK)
+    a_bytes = rows * depth * tile.a.size * a_parts
+    a_again = panels * a_bytes if a_bytes > (1 - PANEL_SHARE) * caches.l1 else 0
+    reading = max((a_again + b_bytes) / caches.l2_speed, b_bytes / caches.beyond if shape.weights else 0.0) / tile.stream
+    return max(computing, reading) + EXPOSED * min(computing, reading)
+
+
+def _block(tile: MacTile, rows: int, columns: int, depth: int, caches: Caches, products: Products) -> float:
+    """A block: steps of k, each bound by macs, loads or the latency of a chain of macs; every block of k after the first reads and
+    writes the accumulators again.
+    """
+    a_loads, b_loads = (_loads([p[side] for p in products]) for side in (0, 1))
+    macs = rows * columns * tile.cycles * len(products)
+    loads = (a_loads * rows + b_loads * columns) * tile.load_cycles
+    depth_blocks = -(-depth // depth_block(tile, columns, caches))
+    step = max(macs, loads, tile.latency * len(products)) + EXPOSED * min(macs, loads)
+    return -(-depth // tile.k) * step + depth_blocks * (BLOCK_OVERHEAD + 2 * rows * columns * tile.store_cycles)
+
+
+def _loads(parts: Sequence[int]) -> int:
+    """How often a micro-kernel loads an operand in one step: when the part changes."""
+    return 1 + sum(before != now for before, now in itertools.pairwise(parts))
+
+
+def _typical(dim: DimLike) -> int:
+    return dim if isinstance(dim, int) else evaluate_dim(dim, dict.fromkeys(symbols(dim), TYPICAL))
