@@ -8,6 +8,8 @@ are turned into vector code by code generation.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +24,7 @@ from .errors import TypeMismatch
 from .scalars import SCALARS
 
 Number = Union[int, float, bool]
+Affine = tuple[Mapping[int, DimLike], DimLike]
 
 
 class _Interned(type):
@@ -96,6 +99,24 @@ class Expr(metaclass=_Interned):
     @property
     def args(self) -> tuple[Expr, ...]:
         return ()
+
+    @functools.cached_property
+    def below(self) -> tuple[Expr, ...]:
+        """Every distinct node under this one, children first. Iterative: depth is no limit."""
+        order: dict[Expr, None] = {}
+        stack: list[tuple[Expr, bool]] = [(self, False)]
+        while stack:
+            node, ready = stack.pop()
+            if ready or not node.args:
+                order[node] = None
+            elif node not in order:
+                stack.append((node, True))
+                stack.extend([(a, False) for a in reversed(node.args) if a not in order])
+        return tuple(order)[:-1]  # without itself: no cycle keeps an expression alive
+
+    @functools.cached_property
+    def _affine(self) -> Affine | None:
+        return _affine_form(self)
 
     def __str__(self) -> str:
         from .text.exprs import print_expr
@@ -288,31 +309,21 @@ def rebuild(x: Expr, args: tuple[Expr, ...]) -> Expr:
 def transform(x: Expr, rule: Callable[[Expr], Expr | None]) -> Expr:
     """Rewrites bottom-up: `rule` sees each node with its children done; None keeps it. Shared nodes are done once."""
     done: dict[Expr, Expr] = {}
-
-    def visit(node: Expr) -> Expr:
-        if node not in done:
-            args = tuple(visit(a) for a in node.args)
-            same = all(a is b for a, b in zip(args, node.args))
-            new = node if same else rebuild(node, args)
-            folded = type(new) is not type(node) or new in args  # index arithmetic that became one of its operands: they are done
-            done[node] = new if folded else rule(new) or new
-        return done[node]
-
-    return visit(x)
+    for node in walk(x):
+        args = node.args
+        if not args:
+            done[node] = rule(node) or node
+            continue
+        new_args = tuple([done[a] for a in args])
+        new = node if new_args == args else rebuild(node, new_args)
+        folded = type(new) is not type(node) or new in new_args  # index arithmetic that became one of its operands: they are done
+        done[node] = new if folded else rule(new) or new
+    return done[x]
 
 
 def walk(x: Expr) -> Iterator[Expr]:
     """Every distinct node, children first."""
-    seen: set[Expr] = set()
-
-    def visit(node: Expr) -> Iterator[Expr]:
-        if node not in seen:
-            seen.add(node)
-            for a in node.args:
-                yield from visit(a)
-            yield node
-
-    return visit(x)
+    return itertools.chain(x.below, (x,))
 
 
 def shift_axes(x: Expr, new: Mapping[int, Expr]) -> Expr:
@@ -320,8 +331,12 @@ def shift_axes(x: Expr, new: Mapping[int, Expr]) -> Expr:
     return transform(x, lambda n: new[n.axis] if isinstance(n, Index) and n.axis in new else None)
 
 
-def affine(x: Expr) -> tuple[dict[int, DimLike], DimLike] | None:
-    """Σ coefficient[axis]·i_axis + constant, or None when x is not of that form."""
+def affine(x: Expr) -> Affine | None:
+    """(coefficients, constant) where x = Σ coefficients[axis]·i_axis + constant, or None when x is not of that form."""
+    return x._affine  # worked out once for an expression
+
+
+def _affine_form(x: Expr) -> Affine | None:
     dim = _as_dim(x)
     if dim is not None:
         return {}, dim
@@ -329,7 +344,7 @@ def affine(x: Expr) -> tuple[dict[int, DimLike], DimLike] | None:
         return {x.axis: 1}, 0
     if not (isinstance(x, Call) and x.fn in ("add", "sub", "mul", "neg")):
         return None
-    parts = [affine(a) for a in x.args]
+    parts = [a._affine for a in x.args]
     if None in parts:
         return None
     (ca, ka), (cb, kb) = (parts + parts)[:2]  # type: ignore[misc]

@@ -13,6 +13,7 @@ no columns.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,10 @@ class LoopProgram:
 
     def verify(self) -> None:
         """Raises InvalidGraph when a stage reads what is not there yet, or an output is not stored exactly once."""
+        self._verified  # noqa: B018 - found valid once, a program stays so
+
+    @functools.cached_property
+    def _verified(self) -> bool:
         for k, stage in enumerate(self.stages):
             for node in walk(stage.body):
                 if isinstance(node, Kept) and not 0 <= node.stage < k:
@@ -80,6 +85,7 @@ class LoopProgram:
         stored = sorted(s.output for s in self.stages if s.output is not None)
         if stored != list(range(len(self.outputs))):
             raise InvalidGraph(f"outputs stored: {stored}; wanted each of {len(self.outputs)} once")
+        return True
 
 
 def interpret(program: LoopProgram, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

@@ -6,11 +6,16 @@ import dataclasses
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from .dims import Dim
+from .dtypes import DType
 from .errors import InvalidGraph, TgenError
 from .expr import Expr, Load, walk
-from .graph import Graph, Input, Node, Value
+from .graph import Graph, Input, Node, Tensor, Value
 from .loops import LoopProgram
 from .op import OPS, Op
+from .types import TensorType
+
+_WITHOUT_PARTS = (int, float, str, Expr, Tensor, DType, TensorType, Dim, type, type(None))
 
 
 def verify(graph: Graph, trusted: Collection[Node] = frozenset()) -> None:
@@ -104,10 +109,12 @@ def _parts(value: Any) -> Iterator[Any]:
     """The loop programs and expressions in attributes."""
     if isinstance(value, (Expr, LoopProgram)):
         yield value
+    if isinstance(value, _WITHOUT_PARTS):
+        return
     if isinstance(value, tuple):
         for v in value:
             yield from _parts(v)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, (Expr, type)):
+    elif dataclasses.is_dataclass(value):
         for f in dataclasses.fields(value):
             yield from _parts(getattr(value, f.name))
 

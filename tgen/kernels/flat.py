@@ -26,7 +26,7 @@ def flatten_loads(body: Expr, strides: Mapping[int, Sequence[DimLike]]) -> Expr:
     return transform(body, rule)
 
 
-def terms(offset: Expr) -> tuple[dict[int, DimLike], DimLike, list[Expr]]:
+def terms(offset: Expr) -> tuple[Mapping[int, DimLike], DimLike, list[Expr]]:
     """offset = Σ coefficient[axis]·i_axis + constant + Σ opaque, where opaque terms are not affine."""
     whole = affine(offset)
     if whole is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from ..ir.dims import DimLike
@@ -21,12 +22,22 @@ def loop_kernel(
     output_strides: Sequence[Sequence[DimLike]],
 ) -> LoopKernel:
     """The kernel of a loop program over operands with these strides (in elements)."""
-    strides = dict(enumerate(input_strides))
+    return _loop_kernel(program, tuple(inputs), tuple(map(tuple, input_strides)), tuple(map(tuple, output_strides)))
+
+
+@functools.lru_cache(maxsize=256)  # the layers of a model have the same programs
+def _loop_kernel(
+    program: LoopProgram,
+    inputs: tuple[DType, ...],
+    input_strides: tuple[tuple[DimLike, ...], ...],
+    output_strides: tuple[tuple[DimLike, ...], ...],
+) -> LoopKernel:
+    strides: dict[int, Sequence[DimLike]] = dict(enumerate(input_strides))
     stages = []
     for s in program.stages:
         at = (flatten_loads(flat_offset(s.index, output_strides[s.output]), strides),) if s.output is not None else ()
         stages.append(Stage(s.kind, flatten_loads(s.body, strides), s.combine, s.output, at))
-    kernel = LoopKernel(program.extents, program.rows, tuple(stages), tuple(inputs), tuple(t.dtype for t in program.outputs), None)
+    kernel = LoopKernel(program.extents, program.rows, tuple(stages), inputs, tuple(t.dtype for t in program.outputs), None)
     return _with_vector_axis(in_words(_collapsed(kernel)))
 
 
