@@ -23,14 +23,18 @@ from .types import TensorType
 class Tensor:
     """A read-only array that compares and hashes by content (dtype, shape, SHA-256 of the bytes, computed once)."""
 
-    __slots__ = ("_digest", "array")
+    __slots__ = ("_array", "_digest")
 
     def __init__(self, array: Any) -> None:
-        self.array = np.asarray(array)
-        if self.array.flags.writeable:
-            self.array = self.array.view()
-            self.array.flags.writeable = False
+        self._array = np.asarray(array)
+        if self._array.flags.writeable:
+            self._array = self._array.view()
+            self._array.flags.writeable = False
         self._digest: bytes | None = None
+
+    @property
+    def array(self) -> np.ndarray:
+        return self._array
 
     @property
     def type(self) -> TensorType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from . import options, trace
 from .artefact import Artefact, Manifest, aligned_bytes
 from .codegen import llvm
 from .codegen.program import emit_program
+from .collector import uncollected
 from .ir.graph import Graph
 from .ir.ops.assume import assumptions
 from .passes.pipeline import pipeline, run_pipeline
@@ -40,6 +42,7 @@ def machine_of(target: Target) -> llvm.Machine:
     return llvm.Machine(target.triple, target.cpu, target.feature_string)
 
 
+@uncollected()
 def compile_graph(
     graph: Graph,
     target: Target,
@@ -57,12 +60,14 @@ def compile_graph(
     ir = emit_program(plan, target, profile)
     machine = machine_of(target)
     _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
-    code = llvm.compile_object(ir, machine)
+    with ThreadPoolExecutor(1, "tgen-weights") as beside:
+        weights = beside.submit(packed_weights, plan)  # while LLVM works: neither needs the interpreter much
+        code = llvm.compile_object(ir, machine)
     manifest = Manifest(
         plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
         len(plan.steps), len(plan.kernels), target.needs, assumptions(graph),
     )  # fmt: skip
-    return Compiled(Artefact(manifest, code, packed_weights(plan)), plan, ir, machine)
+    return Compiled(Artefact(manifest, code, weights.result()), plan, ir, machine)
 
 
 def _dump(levels: dict[str, Callable[[], str]]) -> None:

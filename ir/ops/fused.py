@@ -127,8 +127,10 @@ class PackB(Op):
     def reference(self, b: np.ndarray) -> np.ndarray:
         p, (k, n) = self.packing, b.shape[-2:]
         panels, steps = concrete(p.shape(k, n))[:2]
-        padded = np.zeros((*b.shape[:-2], steps * p.k, panels * p.panel), b.dtype)
-        padded[..., :k, :n] = b
+        padded = b
+        if (k, n) != (steps * p.k, panels * p.panel):
+            padded = np.zeros((*b.shape[:-2], steps * p.k, panels * p.panel), b.dtype)
+            padded[..., :k, :n] = b
         split = padded.reshape(*b.shape[:-2], steps, p.k // p.k_pack, p.k_pack, panels, p.nr, p.n)
         lead = tuple(range(b.ndim - 2))
         return np.ascontiguousarray(split.transpose(*lead, *(len(lead) + j for j in (3, 0, 4, 1, 5, 2))))

@@ -9,7 +9,7 @@ import numpy as np
 from ..ir.dims import evaluate_dim
 from ..ir.errors import InvalidInput
 from ..ir.forms import Contract
-from ..ir.graph import Graph, symbols_of
+from ..ir.graph import Constant, Graph, symbols_of
 from ..ir.types import TensorType
 
 USUAL = {"batch": 1, "seq": 128}  # extents of symbols that are not given
@@ -57,5 +57,5 @@ def work_of(graph: Graph, values: Mapping[str, int]) -> tuple[float, float]:
             continue
         depth = evaluate_dim(operands[0].shape[-1], values)
         flops += 2.0 * depth * evaluate_dim(node.types[0].elements, values)
-        weights.update({v: v.constant.nbytes for v in node.inputs if v.constant is not None})
+        weights.update({v: evaluate_dim(v.type.bytes, values) for v in node.inputs if isinstance(v.op, Constant)})
     return flops, float(sum(weights.values()))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..ir.dims import DimLike, evaluate_dim, product, symbols
 from ..ir.dtypes import DType
-from ..ir.graph import Value
+from ..ir.graph import Constant, Value
 from ..kernels.specs import ContractKernel
 from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
@@ -63,7 +63,7 @@ def is_weight(value: Value) -> bool:
     """A constant, or what is made of one alone."""
     while len(value.node.inputs) == 1:
         (value,) = value.node.inputs
-    return value.constant is not None
+    return isinstance(value.op, Constant)
 
 
 def candidates(target: Target, types: tuple[DType, DType, DType], shape: Shape, products: Products = ONE) -> Iterator[Choice]:

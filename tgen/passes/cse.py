@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from ..ir.deferred import Deferred
 from ..ir.graph import Constant, Graph, Node, Tensor, Value, map_graph
 from ..ir.identity import op_key
 
@@ -36,12 +37,17 @@ def cse(graph: Graph) -> Graph:
 
 
 class _Tensors:
-    """Keys of tensors by content. All of a tensor is hashed only where another one looks the same at first sight."""
+    """Keys of tensors by content, of those that are not computed yet by what they are made of.
+
+    All of a tensor is hashed only where another one looks the same at first sight.
+    """
 
     def __init__(self) -> None:
         self.first: dict[Hashable, Tensor] = {}
 
     def key(self, tensor: Tensor) -> Hashable:
+        if isinstance(tensor, Deferred):
+            return tensor
         array = tensor.array
         sight = (array.dtype.str, array.shape, _sample(array))
         first = self.first.setdefault(sight, tensor)

@@ -1,16 +1,19 @@
-"""fold: whatever depends on constants alone is computed once, when compiling."""
+"""fold: whatever depends on constants alone is computed once, when compiling: at once if it is small, else when it is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from ..ir.deferred import Deferred
 from ..ir.dims import Dim, DimLike, evaluate_dim
 from ..ir.evaluate import run_node
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, map_graph
 from ..ir.op import Op
+from ..ir.types import TensorType
 
 GROWTH = 4  # a result this many times larger than its operands …
 LARGE = 1 << 20  # … and larger than this many bytes stays an operation (a broadcast, a range)
+SMALL = 1 << 16  # bytes; results beyond are `Deferred`
 
 
 def fold(graph: Graph) -> Graph:
@@ -26,24 +29,33 @@ def fold(graph: Graph) -> Graph:
         if not _is_known(node, inputs) or _grows(node, inputs):
             return None
         folded = True
-        results = run_node(node, [v.constant for v in inputs if v.constant is not None], {})
-        return [Value(Node(Constant(Tensor(r)), (), node.origin)) for r in results]
+        return [Value(Node(Constant(t), (), node.origin)) for t in _results(node, inputs)]
 
     new = map_graph(graph, rebuild=rebuild)
     return new if folded else graph
 
 
+def _results(node: Node, inputs: tuple[Value, ...]) -> list[Tensor]:
+    if _bytes(node.types) > SMALL:
+        known = Node(node.op, inputs, node.origin)
+        return [Deferred(known, k) for k in range(len(known.types))]
+    return [Tensor(r) for r in run_node(node, [v.constant for v in inputs if v.constant is not None], {})]
+
+
 def _is_known(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether the node's results depend on constants and integers alone."""
-    if isinstance(node.op, (Input, Constant)) or any(v.constant is None for v in inputs):
+    if isinstance(node.op, (Input, Constant)) or not all(isinstance(v.op, Constant) for v in inputs):
         return False
     return not any(isinstance(d, Dim) for t in node.types for d in t.shape) and not _has_symbols(node.op)
 
 
 def _grows(node: Node, inputs: tuple[Value, ...]) -> bool:
-    made = sum(evaluate_dim(t.bytes, {}) for t in node.types)
-    read = sum(v.constant.nbytes for v in inputs if v.constant is not None)
-    return made > LARGE and made > GROWTH * read
+    made = _bytes(node.types)
+    return made > LARGE and made > GROWTH * _bytes(v.type for v in inputs)
+
+
+def _bytes(types: Iterable[TensorType]) -> int:
+    return sum(evaluate_dim(t.bytes, {}) for t in types)
 
 
 class _Asked(Mapping[str, DimLike]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.dims import DimLike, dim_max, nonnegative
+from ..ir.dims import DimLike, dim_max, evaluate_dim, nonnegative
 from ..ir.errors import Unsupported
 from ..ir.expr import Index, Load, affine, call, index
 from ..ir.forms import Join, Reshape, Scatter
@@ -140,7 +140,7 @@ class _Builder:
             at = -(-self.weight_bytes // ALIGNMENT) * ALIGNMENT
             self.buffers.append(Buffer("weight", offset=at, bytes=value.type.bytes))
             self.weights[tensor] = (len(self.buffers) - 1, at)
-            self.weight_bytes = at + tensor.array.size * value.type.dtype.size
+            self.weight_bytes = at + evaluate_dim(value.type.bytes, {})
         return Place(self.weights[tensor][0], 0, contiguous_strides(value.type.shape))
 
     # -- nodes -------------------------------------------------------------------------------------------------------------
@@ -196,7 +196,9 @@ class _Builder:
         places = [self.place(v) for v in inputs]
         dtypes = [v.type.dtype for v in inputs]
         kernel = loop_kernel(program, dtypes, [p.strides for p in places], [p.strides for p in results])
-        self._step(kernel, [*zip(places, dtypes), *zip(results, (t.dtype for t in program.outputs))], origin)  # a kernel may see words
+        self._step(
+            kernel, [*zip(places, dtypes), *zip(results, (t.dtype for t in program.outputs))], origin
+        )  # a kernel may see words
 
     def _step(self, kernel: Kernel, operands: Sequence[tuple[Place, object]], origin: str) -> None:
         number = self.kernels.setdefault(kernel, len(self.kernels))
