@@ -203,6 +203,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 assert all(seen)
 """
 INTERRUPTS = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background is started with SIGINT ignored
 for _ in range(5):
     timer = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
     try:
