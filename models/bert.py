@@ -276,7 +276,7 @@ class _Encoder:
         b, c = self.b, self.config
         width = c.hidden // c.heads
         parts = [prefix + n for n in (c.names.query, c.names.key, c.names.value)]
-        matrix = np.concatenate([self.matrix(p, c.hidden, c.hidden) for p in parts], axis=1)
+        matrix = b.concat(*(self.matrix(p, c.hidden, c.hidden) for p in parts), axis=1)
         offset = np.concatenate([self.tensors.take(f"{p}.bias", (c.hidden,)) for p in parts])
         qkv = b.add(b.matmul(x, matrix), offset)
 
@@ -302,9 +302,10 @@ class _Encoder:
         product = self.b.matmul(x, self.matrix(name, width, out))
         return self.b.add(product, self.tensors.take(f"{name}.bias", (out,)))
 
-    def matrix(self, name: str, width: int, out: int) -> np.ndarray:
+    def matrix(self, name: str, width: int, out: int) -> Value:
         """[in, out] of the tensor `name`.weight [out, in]."""
-        return np.ascontiguousarray(self.tensors.take(f"{name}.weight", (out, width)).T)
+        stored: Value = self.b.transpose(self.b.constant(self.tensors.take(f"{name}.weight", (out, width))), perm=(1, 0))
+        return stored
 
     def norm(self, name: str, x: Value) -> Value:
         """Layer normalisation over the last axis; older checkpoints say gamma and beta for weight and bias."""

@@ -6,16 +6,20 @@ Both are read as hostile input: whatever is missing, truncated or of the wrong k
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tgen.ir.dtypes import dtype_of
 from tgen.ir.errors import InvalidModel, Unsupported
 
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+_FLOATS = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16"}  # their names in safetensors, and here
 LARGEST_JSON = 64 << 20  # bytes; far above any real settings file
 
 
@@ -88,14 +92,26 @@ class Config:
         return InvalidModel(f"{self.path}: {key!r} is {str(value)[:60]!r}; {wanted} is wanted")
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a mapped file: its bytes are read when it is used, and stay the file's."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self.data, dtype_of(_FLOATS[self.dtype]).numpy).reshape(self.shape)
+
+
 class Checkpoint:
-    """Named tensors of a folder, each read (from a mapping of the file) when it is taken.
+    """Named tensors of a folder. Float32 tensors are views of the mapped file, which must not be written to while they are in use.
 
     prefix: text that every name of the model's own tensors starts with (`bert.` where the model sits inside another).
     """
 
-    def __init__(self, files: Mapping[str, Any], origin: Path, prefix: str = "") -> None:
-        self._files = files
+    def __init__(self, tensors: Mapping[str, Stored], origin: Path, prefix: str = "") -> None:
+        self._tensors = tensors
         self.origin = origin
         self.prefix = prefix
 
@@ -106,8 +122,7 @@ class Checkpoint:
         Raises InvalidModel for a damaged file, Unsupported where the folder holds its weights in another format.
         """
         if (folder / WEIGHTS).is_file():
-            opened = _open_file(folder / WEIGHTS)
-            return cls(dict.fromkeys(opened.keys(), opened), folder / WEIGHTS)
+            return cls(_open_file(folder / WEIGHTS), folder / WEIGHTS)
         if (folder / WEIGHTS_INDEX).is_file():
             return cls(_open_shards(folder), folder / WEIGHTS_INDEX)
         others = sorted(p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".h5", ".msgpack"))
@@ -117,11 +132,11 @@ class Checkpoint:
 
     def inside(self, *prefixes: str) -> Checkpoint:
         """The same tensors, seen from the first of these prefixes that any name starts with (else from the top)."""
-        found = next((p for p in prefixes if any(name.startswith(p) for name in self._files)), "")
-        return Checkpoint(self._files, self.origin, found)
+        found = next((p for p in prefixes if any(name.startswith(p) for name in self._tensors)), "")
+        return Checkpoint(self._tensors, self.origin, found)
 
     def __contains__(self, name: str) -> bool:
-        return self.prefix + name in self._files
+        return self.prefix + name in self._tensors
 
     def take(self, name: str, shape: Sequence[int]) -> np.ndarray:
         """The tensor as float32, whatever float it is stored as.
@@ -129,14 +144,14 @@ class Checkpoint:
         Raises InvalidModel if it is missing, not of `shape` (both are checked before a byte of it is read) or not of floats.
         """
         full = self.prefix + name
-        if full not in self._files:
+        if full not in self._tensors:
             raise InvalidModel(f"{self.origin}: tensor {full!r} is missing; wanted f32{list(shape)}")
-        piece = self._files[full].get_slice(full)
-        if list(piece.get_shape()) != list(shape):
-            raise InvalidModel(f"{self.origin}: tensor {full!r} has shape {piece.get_shape()}; config.json wants {list(shape)}")
-        if piece.get_dtype() not in ("F64", "F32", "F16", "BF16"):
-            raise InvalidModel(f"{self.origin}: tensor {full!r} is {piece.get_dtype()}; a float is wanted")
-        return np.asarray(self._files[full].get_tensor(full)).astype(np.float32, copy=False)
+        stored = self._tensors[full]
+        if stored.shape != tuple(shape):
+            raise InvalidModel(f"{self.origin}: tensor {full!r} has shape {list(stored.shape)}; config.json wants {list(shape)}")
+        if stored.dtype not in _FLOATS:
+            raise InvalidModel(f"{self.origin}: tensor {full!r} is {stored.dtype}; a float is wanted")
+        return stored.array().astype(np.float32, copy=False)
 
     def take_any(self, names: Iterable[str], shape: Sequence[int]) -> np.ndarray:
         """The first of these names that exists; raises as `take` for the first name if none does."""
@@ -144,27 +159,39 @@ class Checkpoint:
         return self.take(next((n for n in names if n in self), names[0]), shape)
 
 
-def _open_file(path: Path) -> Any:
-    import ml_dtypes  # noqa: F401  (gives NumPy its bfloat16, which safetensors asks for by name)
+def _open_file(path: Path) -> dict[str, Stored]:
+    """The tensors of a safetensors file: a length (u64), a header of that many bytes (JSON: name → dtype, shape, where), then data."""
     from safetensors import SafetensorError, safe_open
 
     try:
-        return safe_open(path, framework="numpy")
+        with safe_open(
+            path, framework="numpy"
+        ):  # the header is sound: no tensor is beyond the file, or of another size than its shape
+            pass
+        with open(path, "rb") as file:
+            mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (SafetensorError, OSError, ValueError, OverflowError) as error:
         raise InvalidModel(f"{path}: not a sound safetensors file: {error}") from error
+    start = 8 + int.from_bytes(mapped[:8], "little")
+    header = json.loads(bytes(mapped[8:start]))
+    data = mapped[start:]
+    return {
+        name: Stored(facts["dtype"], tuple(facts["shape"]), data[slice(*facts["data_offsets"])])
+        for name, facts in header.items()
+        if name != "__metadata__"
+    }
 
 
 def _open_shards(folder: Path) -> dict[str, Any]:
     where = Config.read(folder / WEIGHTS_INDEX).get("weight_map")
     if not isinstance(where, dict) or not all(isinstance(f, str) for f in where.values()):
         raise InvalidModel(f"{folder / WEIGHTS_INDEX}: 'weight_map' must map tensor names to file names")
-    opened: dict[str, Any] = {}
+    opened: dict[str, dict[str, Stored]] = {}
     for file in dict.fromkeys(where.values()):
         if Path(file).name != file or file in ("", ".", ".."):
             raise InvalidModel(f"{folder / WEIGHTS_INDEX}: shard {file!r} is not a plain file name in the model's folder")
         opened[file] = _open_file(folder / file)
-    names = {file: frozenset(handle.keys()) for file, handle in opened.items()}
     for name, file in where.items():
-        if name not in names[file]:
+        if name not in opened[file]:
             raise InvalidModel(f"{folder / file}: tensor {name!r} is missing, which {WEIGHTS_INDEX} places here")
-    return {name: opened[file] for name, file in where.items()}
+    return {name: opened[file][name] for name, file in where.items()}
