@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import os
+import struct
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .executable import Executable
 from .ir.errors import InvalidInput
-from .ir.graph import Graph
+from .ir.graph import Graph, Tensor
 
 if TYPE_CHECKING:
     from .ragged import RaggedExecutable
     from .targets.target import Target
 
 PRECISIONS = ("highest", "high", "medium")
-FORMAT = 1  # of cached artefacts and of what code generation makes: raised whenever either changes
+FORMAT = 2  # of cached artefacts and of what code generation makes: raised whenever either changes
 
 
 def compile(
@@ -81,10 +84,9 @@ def compile(
     artefact = _cached(store, key)
     texts = None
     if artefact is None:
-        compiled = compile_graph(graph, chosen, precision, mask=ragged)
+        keep = functools.partial(store.put, key) if store else None
+        compiled = compile_graph(graph, chosen, precision, mask=ragged, keep=keep)
         artefact, texts = compiled.artefact, compiled.text
-        if store:
-            store.put(key, artefact.parts())
     library = llvm.load([artefact.code], ["run"], _runtime(machine_of(chosen), chosen, store))
     report = {
         "target": chosen.name,
@@ -150,7 +152,7 @@ def _cached(store: Any, key: str) -> Any:
         return None
     try:
         return Artefact.from_bytes(data)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, struct.error):
         return None  # a checksummed entry of another shape: written by another version
 
 
@@ -167,6 +169,9 @@ def graph_digest(graph: Graph) -> str:
     from .ir.graph import Constant
 
     number = {node: k for k, node in enumerate(graph.nodes)}
+    tensors = [node.op.value for node in graph.nodes if isinstance(node.op, Constant)]
+    with ThreadPoolExecutor(2, "tgen-digest") as threads:  # hashing is most of the work, and needs no interpreter
+        list(threads.map(lambda tensor: tensor.digest, sorted(tensors, key=_size, reverse=True)))
     digest = hashlib.blake2b(digest_size=20)
     for node in graph.nodes:
         op = node.op.value.digest.hex() if isinstance(node.op, Constant) else repr(node.op.__dict__) + node.op.name
@@ -175,6 +180,10 @@ def graph_digest(graph: Graph) -> str:
     digest.update(repr([(name, number[v.node], v.index) for name, v in graph.outputs]).encode())
     digest.update(graph.name.encode())
     return digest.hexdigest()
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.array.nbytes
 
 
 def _source_digest() -> str:

@@ -1,12 +1,13 @@
 """`Artefact`: what compilation leaves: an object file, packed weights, and a manifest that needs no compiler to be read.
 
-As bytes (for the cache): a line of JSON, then the object file, then the weights at a multiple of 64.
+As bytes (for the cache): the weights, the object file, a head in JSON, and how many bytes of those are the head.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from .ir.dims import DimLike, parse_dim
 from .ir.types import TensorType, parse_type
 
 _ALIGNMENT = 64
+_HEAD_BYTES = struct.Struct("<Q")
 _DIMS = ("arena", "scratch", "work")
 
 
@@ -68,30 +70,27 @@ class Artefact:
     code: bytes
     weights: np.ndarray
 
-    def parts(self) -> Sequence[Any]:
-        """The artefact as byte strings to be written one after another."""
-        head = {"manifest": self.manifest.to_json(), "code": len(self.code), "weights": int(self.weights.size)}
-        line = json.dumps(head).encode() + b"\n"
-        gap = -(len(line) + len(self.code)) % _ALIGNMENT
-        return (line, self.code, b"\0" * gap, self.weights.data)
-
     @staticmethod
     def from_bytes(data: memoryview) -> Artefact:
-        """Inverse of `parts`; the weights stay a view of `data`."""
-        line = _first_line(data)
-        head = json.loads(line)
-        start = len(line) + 1
-        code = bytes(data[start : start + head["code"]])
-        at = -(-(start + head["code"]) // _ALIGNMENT) * _ALIGNMENT
-        weights = np.frombuffer(data, np.uint8, head["weights"], at)
+        """Inverse of `serialised`; the weights stay a view of `data`."""
+        (size,) = _HEAD_BYTES.unpack(data[-_HEAD_BYTES.size :])
+        head = json.loads(bytes(data[-_HEAD_BYTES.size - size : -_HEAD_BYTES.size]))
+        weights = np.frombuffer(data, np.uint8, head["weights"])
+        code = bytes(data[head["weights"] : head["weights"] + head["code"]])
         return Artefact(Manifest.from_json(head["manifest"]), code, weights)
 
 
-def _first_line(data: memoryview) -> bytes:
-    size = 4096
-    while b"\n" not in bytes(data[:size]) and size < len(data):
-        size *= 2
-    return bytes(data[:size]).split(b"\n", 1)[0]
+def serialised(manifest: Manifest, weights: Callable[[], np.ndarray], code: Callable[[], bytes]) -> Iterator[Any]:
+    """An artefact as byte strings to be written one after another. Its parts are asked for when their turn comes, so that one can be
+    written while another is still made.
+    """
+    block = weights()
+    yield block.data
+    text = code()
+    yield text
+    head = json.dumps({"manifest": manifest.to_json(), "code": len(text), "weights": int(block.size)}).encode()
+    yield head
+    yield _HEAD_BYTES.pack(len(head))
 
 
 def aligned_bytes(size: int) -> np.ndarray:

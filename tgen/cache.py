@@ -8,6 +8,7 @@ machine code, so those that another user (but root) wrote are not used.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -16,13 +17,15 @@ import struct
 import tempfile
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 MOST_BYTES = 4 << 30
-_MAGIC = b"tgencch2"
+_MAGIC = b"tgencch3"
 _HEAD = struct.Struct("<8sQI44x")  # magic, bytes of the payload, checksum of key and payload; 64 bytes keep the payload aligned
+_PIECE = 4 << 20  # bytes of a payload that have a checksum of their own: several are computed at once
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,150}")
 _FRESH_SECONDS = 60.0  # a temporary file younger than this may have a writer that has not locked it yet
 _STALE_SECONDS = 86400.0  # one older than this has none, also where files cannot be locked
@@ -52,21 +55,16 @@ class Cache:
                 os.utime(path)  # last use, for the size cap
         return payload
 
-    def put(self, key: str, parts: Sequence[Any]) -> bool:
+    def put(self, key: str, parts: Iterable[Any]) -> bool:
         """Keeps the parts, one after another, under the key. False when that was not possible, or the entry is beyond max_bytes.
 
-        parts: bytes, or C-contiguous arrays of plain dtypes.
+        parts: bytes, or C-contiguous arrays of plain dtypes. Each is written before the next one is asked for.
         """
         path = self._path(key)
-        views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
-        size = sum(view.nbytes for view in views)
-        if path is None or size + _HEAD.size > self.max_bytes:
+        if path is None:
             return False
-        checksum = zlib.crc32(key.encode())
-        for view in views:
-            checksum = zlib.crc32(view, checksum)
         try:
-            _write(path, [_HEAD.pack(_MAGIC, size, checksum), *views])
+            _write(path, key, parts, self.max_bytes)
             self._trim(path)
         except OSError:
             return False
@@ -109,26 +107,49 @@ def _checked(data: memoryview, key: str) -> memoryview | None:
     """The payload, if it is whole and was stored under this key."""
     magic, size, checksum = _HEAD.unpack(data[: _HEAD.size])
     payload = data[_HEAD.size :]
-    if magic != _MAGIC or payload.nbytes != size or zlib.crc32(payload, zlib.crc32(key.encode())) != checksum:
+    if magic != _MAGIC or payload.nbytes != size or _checksum(key, payload) != checksum:
         return None
     return payload
 
 
-def _write(path: Path, parts: Sequence[Any]) -> None:
-    """All or nothing; raises OSError. The writer holds a lock on its temporary file, which ends with it however it dies."""
+def _checksum(key: str, payload: memoryview) -> int:
+    """Of the key and of the pieces' checksums."""
+    with ThreadPoolExecutor(2, "tgen-cache") as threads:
+        pieces = threads.map(lambda at: zlib.crc32(payload[at : at + _PIECE]), range(0, payload.nbytes, _PIECE))
+        return zlib.crc32(b"".join(piece.to_bytes(4, "little") for piece in pieces), zlib.crc32(key.encode()))
+
+
+def _write(path: Path, key: str, parts: Iterable[Any], most: int) -> None:
+    """All or nothing; raises OSError, also for more than `most` bytes. The writer holds a lock on its temporary file, which ends with
+    it however it dies.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, temporary = tempfile.mkstemp(".tmp", "", path.parent)
     try:
-        with open(handle, "wb") as file:
+        with open(handle, "w+b") as file:
             _lock(file.fileno())
+            file.write(bytes(_HEAD.size))
             for part in parts:
-                file.write(part)
+                _append(file, part, most)
+            file.flush()
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole, memoryview(whole)[_HEAD.size :] as payload:
+                head = _HEAD.pack(_MAGIC, payload.nbytes, _checksum(key, payload))
+            file.seek(0)
+            file.write(head)
             file.flush()
             os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _append(file: IO[bytes], part: Any, most: int) -> None:
+    view = memoryview(part)
+    if file.tell() + view.nbytes > most:
+        raise OSError(errno.EFBIG, "entry beyond the size cap")
+    if view.nbytes:
+        file.write(view.cast("B"))
 
 
 def _lock(handle: int) -> bool:

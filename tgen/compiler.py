@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import options, trace
-from .artefact import Artefact, Manifest, aligned_bytes
+from .artefact import Artefact, Manifest, aligned_bytes, serialised
 from .codegen import llvm
 from .codegen.program import emit_program
 from .collector import uncollected
@@ -50,9 +50,11 @@ def compile_graph(
     observe: Callable[..., Any] | None = None,
     mask: str = "",
     profile: bool = False,
+    keep: Callable[[Iterator[Any]], object] | None = None,
 ) -> Compiled:
     """Everything that can be done once. observe(pass name, graph): called after each pass; mask: see `tgen.ragged`.
 
+    keep: called with the artefact's parts (see `serialised`) while they are made.
     profile: code that notes times in each step (see `emit_program`); its caller gives it a place for them.
     """
     fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
@@ -60,14 +62,16 @@ def compile_graph(
     ir = emit_program(plan, target, profile)
     machine = machine_of(target)
     _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
-    with ThreadPoolExecutor(1, "tgen-weights") as beside:
-        weights = beside.submit(packed_weights, plan)  # while LLVM works: neither needs the interpreter much
-        code = llvm.compile_object(ir, machine)
     manifest = Manifest(
         plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
         len(plan.steps), len(plan.kernels), target.needs, assumptions(graph),
     )  # fmt: skip
-    return Compiled(Artefact(manifest, code, weights.result()), plan, ir, machine)
+    with ThreadPoolExecutor(2, "tgen-compile") as threads:  # all three at once: none of them needs the interpreter much
+        code = threads.submit(llvm.compile_object, ir, machine)
+        weights = threads.submit(packed_weights, plan)
+        if keep:
+            keep(serialised(manifest, weights.result, code.result))
+    return Compiled(Artefact(manifest, code.result(), weights.result()), plan, ir, machine)
 
 
 def _dump(levels: dict[str, Callable[[], str]]) -> None:

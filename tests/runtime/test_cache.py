@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,25 @@ def test_entries_are_aligned_and_may_be_empty(cache: Cache) -> None:
     assert cache.put("k", [b"x" * 100]) and cache.put("empty", [])
     assert np.frombuffer(cache.get("k"), np.uint8).ctypes.data % 64 == 0
     assert cache.get("empty") == b""
+
+
+def test_parts_are_asked_for_one_after_another(cache: Cache) -> None:
+    """So that one can be written while the next is still made; what fails to be made leaves nothing."""
+    asked: list[int] = []
+
+    def parts(fails: bool) -> Iterator[bytes]:
+        for k in range(3):
+            asked.append(k)
+            if fails and k == 2:
+                raise ValueError("not made")
+            yield bytes([k]) * (5 << 20)
+
+    assert cache.put("k", parts(False)) and asked == [0, 1, 2]
+    entry = cache.get("k")
+    assert entry is not None and [entry[k * (5 << 20)] for k in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="not made"):
+        cache.put("other", parts(True))
+    assert cache.get("other") is None and only_file(cache).name == "k.tgen"
 
 
 def test_an_entry_in_use_outlives_its_replacement(cache: Cache) -> None:
