@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from .dtypes import DType
 from .errors import TypeMismatch
 from .expr import Expr, Size, size, transform
 from .forms import Form
+from .loops import LoopProgram
 from .types import TensorType
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .graph import Value
 
 OPS: dict[str, type[Op]] = {}
+_WITHOUT_BODIES = (Expr, DType, TensorType, Dim)  # dataclasses that hold no expressions below them
 _OpClass = TypeVar("_OpClass", bound="type[Op]")
 
 
@@ -58,6 +61,11 @@ class Op:
     def fields(cls) -> tuple[str, ...]:
         return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
 
+    @functools.cached_property
+    def bodies(self) -> tuple[Expr | LoopProgram, ...]:
+        """The expressions and loop programs in attributes."""
+        return tuple(_bodies([getattr(self, name) for name in self.fields()]))
+
     @property
     def is_composite(self) -> bool:
         return type(self).decompose is not Op.decompose
@@ -77,6 +85,16 @@ def op(cls: _OpClass) -> _OpClass:
         raise ValueError(f"two operators are named {made.name}")
     OPS[made.name] = made
     return made
+
+
+def _bodies(values: Iterable[Any]) -> Iterator[Expr | LoopProgram]:
+    for value in values:
+        if isinstance(value, (Expr, LoopProgram)):
+            yield value
+        if isinstance(value, tuple):
+            yield from _bodies(value)
+        elif dataclasses.is_dataclass(value) and not isinstance(value, (*_WITHOUT_BODIES, type)):
+            yield from _bodies(getattr(value, f.name) for f in dataclasses.fields(value))
 
 
 def bind_fields(value: Any, values: Mapping[str, DimLike]) -> Any:

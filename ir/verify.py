@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator
-from typing import Any
 
-from .dims import Dim
-from .dtypes import DType
 from .errors import InvalidGraph, TgenError
 from .expr import Expr, Load, walk
-from .graph import Graph, Input, Node, Tensor, Value
+from .graph import Graph, Input, Node, Value
 from .loops import LoopProgram
 from .op import OPS, Op
-from .types import TensorType
-
-_WITHOUT_PARTS = (int, float, str, Expr, Tensor, DType, TensorType, Dim, type, type(None))
 
 
 def verify(graph: Graph, trusted: Collection[Node] = frozenset()) -> None:
@@ -90,7 +83,7 @@ def _check_node(node: Node, graph: Graph) -> None:
     types = inferred if isinstance(inferred, tuple) else (inferred,)
     if types != node.types:
         raise InvalidGraph(f"has types {', '.join(map(str, node.types))}; its op infers {', '.join(map(str, types))}")
-    for part in _parts(op):
+    for part in op.bodies:
         if isinstance(part, LoopProgram):
             part.verify()
         elif isinstance(part, Expr):
@@ -98,25 +91,15 @@ def _check_node(node: Node, graph: Graph) -> None:
 
 
 def _check_hashable(op: Op) -> None:
-    for name in op.fields():
-        try:
-            hash(getattr(op, name))
-        except TypeError as error:
-            raise InvalidGraph(f"attribute {name} is not hashable: {error}") from error
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """The loop programs and expressions in attributes."""
-    if isinstance(value, (Expr, LoopProgram)):
-        yield value
-    if isinstance(value, _WITHOUT_PARTS):
-        return
-    if isinstance(value, tuple):
-        for v in value:
-            yield from _parts(v)
-    elif dataclasses.is_dataclass(value):
-        for f in dataclasses.fields(value):
-            yield from _parts(getattr(value, f.name))
+    try:
+        hash(op)
+    except TypeError:
+        for name in op.fields():
+            try:
+                hash(getattr(op, name))
+            except TypeError as error:
+                raise InvalidGraph(f"attribute {name} is not hashable: {error}") from error
+        raise
 
 
 def _check_loads(body: Expr, node: Node) -> None:

@@ -174,7 +174,11 @@ def graph_digest(graph: Graph) -> str:
         list(threads.map(lambda tensor: tensor.digest, sorted(tensors, key=_size, reverse=True)))
     digest = hashlib.blake2b(digest_size=20)
     for node in graph.nodes:
-        op = node.op.value.digest.hex() if isinstance(node.op, Constant) else repr(node.op.__dict__) + node.op.name
+        op = (
+            node.op.value.digest.hex()
+            if isinstance(node.op, Constant)
+            else repr([node.op.name, *(getattr(node.op, name) for name in node.op.fields())])
+        )
         edges = ",".join(f"{number[v.node]}.{v.index}" for v in node.inputs)
         digest.update(f"{op}({edges}):{node.types}\n".encode())
     digest.update(repr([(name, number[v.node], v.index) for name, v in graph.outputs]).encode())
