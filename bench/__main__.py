@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     chosen = [m for m in measurements() if any(text in m.name for text in args.only or [""])]
     if not chosen:
-        print(f"no row's name contains {" or ".join(args.only)!r}: --list prints them", file=sys.stderr)
+        print(f"no row's name contains {' or '.join(map(repr, args.only))}: --list prints them", file=sys.stderr)
         return 2
     if args.list:
         print("\n".join(f"{m.name:28} {m.aim}" for m in chosen))
