@@ -22,6 +22,14 @@ def splat(b: Any, element: Any, lanes: int) -> Any:
     return b.shuffle_vector(vector, ll.Constant(vector_type, ll.Undefined), ll.Constant(ll.VectorType(i32, lanes), [0] * lanes))
 
 
+def prefetch(b: Any, pointer: Any) -> None:
+    """Brings the line at pointer, which need not exist, towards L2."""
+    i32 = ll.IntType(32)
+    function = declare(b.module, "llvm.prefetch.p0", ll.VoidType(), [ll.PointerType(), i32, i32, i32])
+    read, near_l2, data = 0, 2, 1
+    b.call(function, [pointer, *(ll.Constant(i32, n) for n in (read, near_l2, data))])
+
+
 def address(variable: ll.GlobalVariable) -> Any:
     """A global variable as an opaque pointer."""
     return ll.FormattedConstant(ll.PointerType(), variable.get_reference())

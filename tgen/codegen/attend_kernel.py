@@ -23,9 +23,9 @@ from ..kernels.specs import AttendKernel
 from ..targets.emit import splat
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
-from .contract_kernel import call_micro_kernel, row_variants
 from .lanes import horizontal
 from .loop_kernel import KERNEL_ARGUMENTS
+from .micro_kernel import Access, call_micro_kernel, row_variants
 from .scalar import Emitter, Lanes, Scope
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 
@@ -136,7 +136,7 @@ class _AttendEmitter:
         depth = c.dim(kernel.depth)
         block = kernel.qk.block[0] * tile.m
         variants = row_variants(tile, kernel.qk.block[0], kernel.rows)
-        unit_k = kernel.q_strides[-1] == 1
+        access = Access(kernel.q_strides[-1] == 1)
         with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as at:
             steps = self._steps(c.minimum(self.b.sub(depth, at), I64(kernel.depth_block)), tile)
             with c.loop(I64(0), width, panel) as column:
@@ -153,7 +153,7 @@ class _AttendEmitter:
                         *left, *right, row_stride, q_step, step, inner, b.sub(here, I64(1)), steps, at,
                         c.at(self.scores, out), I64(self.score_stride),
                     ]  # fmt: skip
-                    call_micro_kernel(c, tile, kernel.qk, variants, unit_k, here, arguments)
+                    call_micro_kernel(c, tile, kernel.qk, variants, access, here, arguments)
 
     def _results(self, v: Sequence[Any], count: Any, start: Any, width: Any) -> None:
         kernel, c, tile = self.kernel, self.c, self.tiles[1]
@@ -176,7 +176,7 @@ class _AttendEmitter:
                     *left, *right, I64(self.weight_stride), I64(size), step, inner, b.sub(here, I64(1)), steps, start,
                     c.at(self.results, out), self.result_stride,
                 ]  # fmt: skip
-                call_micro_kernel(c, tile, kernel.pv, variants, True, here, arguments)
+                call_micro_kernel(c, tile, kernel.pv, variants, Access(True), here, arguments)
 
     def _steps(self, depth: Any, tile: MacTile) -> Any:
         return self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth

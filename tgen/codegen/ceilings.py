@@ -14,7 +14,7 @@ from ..kernels.specs import ROW_SLACK, Product
 from ..targets.target import Target
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
-from .contract_kernel import micro_kernel
+from .micro_kernel import Access, micro_kernel
 from .program import RUNTIME_BYTES
 
 WORDS = ("memory", "area", "rounds")  # address, bytes a thread, repetitions
@@ -46,7 +46,7 @@ def emit_peak(target: Target, tile: MacTile) -> Peak:
     module.triple = target.triple
     c, mine, rounds = _body(module, "peak", target)
     product = Product(tile.name, block, ((0, 0),), 1, 1, tile.a, tile.accumulate)
-    micro = micro_kernel(module, tile, block[0], product, True, target.feature_string)
+    micro = micro_kernel(module, tile, block[0], product, Access(unit_k=True), target.feature_string)
     strides = (STEP, a_step, b_step, b_tile, block[0] * tile.m - 1, steps, 0)
     tile.enter(c.b)
     with c.loop(I64(0), rounds):

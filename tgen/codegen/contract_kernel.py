@@ -1,4 +1,4 @@
-"""A `ContractKernel` as a function over units of work, and the micro-kernels (shared by all contractions) that it calls.
+"""A `ContractKernel` as a function over units of work, which calls micro-kernels.
 
 for each unit (batch entry, block of rows, panel of columns):
   for each block of rows:   micro-kernel: zero; for k {load b, load a, mac}; store to scratch
@@ -14,11 +14,12 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..ir import mathlib
-from ..kernels.specs import ContractKernel, Product
+from ..kernels.specs import ContractKernel
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
 from .loop_kernel import KERNEL_ARGUMENTS
 from .mend import mend
+from .micro_kernel import Access, call_micro_kernel, row_variants
 from .scalar import Emitter, Lanes, Scope
 from .values import from_memory, memory_type, widen
 
@@ -69,7 +70,8 @@ class _ContractEmitter:
                 with c.loop(first_row, last_row, self.block_rows) as row:
                     count = c.minimum(self.b.sub(last_row, row), I64(self.block_rows))
                     out = self._accumulators(self.b.sub(row, first_row))
-                    self._multiply(a, b, row, count, k, depth_here, out)
+                    ahead = self._ahead(self.b.sub(row, first_row), count, self.b.sub(last_row, first_row), depth_here)
+                    self._multiply(a, b, row, count, k, depth_here, out, ahead)
                     with c.when(last):
                         self._mend(a, b, row, count, width, out)
                         self._epilogue(position, row, count, column, width, out)
@@ -100,19 +102,37 @@ class _ContractEmitter:
         operands = [*first, *b, *strides, out, I64(kernel.panel * kernel.accumulate.size)]
         mend(self.c, self.tile, kernel.product, lanes, count, width, self.c.dim(kernel.depth), operands)
 
-    def _multiply(self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, k: Any, depth: Any, out: Any) -> None:
+    def _steps(self, depth: Any) -> Any:
+        k = self.tile.k
+        return self.b.sdiv(self.b.add(depth, I64(k - 1)), I64(k)) if k > 1 else depth
+
+    def _ahead(self, done: Any, count: Any, rows: Any, depth: Any) -> list[Any]:
+        """What a micro-kernel on `count` of a unit's rows, `done` before it, fetches (see `micro_kernel`): its share of what follows
+        in B, which is as large as what all rows multiply now.
+        """
+        if not self.kernel.ahead:
+            return []
+        b_step = self._strides()[2]
+        whole = self.b.mul(self._steps(depth), b_step)
+        start = self.b.add(whole, self.b.sdiv(self.b.mul(whole, done), rows))
+        return [start, self.b.sdiv(self.b.mul(b_step, count), rows)]
+
+    def _multiply(
+        self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, k: Any, depth: Any, out: Any, ahead: Sequence[Any]
+    ) -> None:
         kernel, tile, c = self.kernel, self.tile, self.c
         row_stride, k_stride, b_step, b_tile = self._strides()
         start = self.b.add(self.b.mul(row, row_stride), self.b.mul(k, k_stride))
         a = [c.at(p, start) for p in a]
         first_step = self.b.sdiv(k, I64(tile.k)) if tile.k > 1 else k
         b = [c.at(p, self.b.mul(first_step, b_step)) for p in b]
-        steps = self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth
+        steps = self._steps(depth)
         variants = row_variants(tile, kernel.block[0], kernel.rows)
-        unit_k = kernel.a_strides[-1] == 1
+        known = (stride * kernel.inputs[kernel.a_parts].size for stride in kernel.b_strides[-2:])
+        access = Access(kernel.a_strides[-1] == 1, *(n if isinstance(n, int) else None for n in known), kernel.ahead)
         out_stride = I64(kernel.panel * kernel.accumulate.size)
-        arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride]
-        call_micro_kernel(c, tile, kernel.product, variants, unit_k, count, arguments)
+        arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *ahead]
+        call_micro_kernel(c, tile, kernel.product, variants, access, count, arguments)
 
     def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:
         """Row by row; a whole panel without a loop over its vectors."""
@@ -154,163 +174,3 @@ class _ContractEmitter:
         emitter = Emitter(self.c, scope)
         for k, (body, store) in enumerate(zip(self.epilogues, kernel.stores)):
             emitter.store(emitter.value(body), kernel.outputs[k], self.pointers[len(kernel.inputs) + k], store)
-
-
-def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
-    """Rows of tiles that micro-kernels are made for, ascending: just those needed when m is known, else a few."""
-    if not tile.broadcast:
-        return [rows]
-    if isinstance(extent, int):
-        full, rest = divmod(extent, rows * tile.m)
-        needed = ({rows} if full else set()) | ({-(-rest // tile.m)} if rest else set())
-        return sorted(needed) or [rows]
-    return sorted({1, 2, 4, 6, 8, rows} & set(range(1, rows + 1)))
-
-
-def call_micro_kernel(
-    c: FunctionContext, tile: MacTile, product: Product, variants: Sequence[int], unit_k: bool, count: Any, arguments: Sequence[Any]
-) -> None:
-    """Calls the least of `variants` (see `row_variants`) that does `count` rows; arguments: see `micro_kernel`."""
-    done = c.function.append_basic_block("multiplied")
-    for variant in variants:
-        function = micro_kernel(c.module, tile, variant, product, unit_k, c.features)
-        if variant == variants[-1]:
-            c.b.call(function, arguments)
-            c.b.branch(done)
-            break
-        yes, no = c.function.append_basic_block("rows"), c.function.append_basic_block("more")
-        c.b.cbranch(c.b.icmp_signed("<=", count, I64(variant * tile.m)), yes, no)
-        c.b.position_at_end(yes)
-        c.b.call(function, arguments)
-        c.b.branch(done)
-        c.b.position_at_end(no)
-    c.b.position_at_end(done)
-
-
-def micro_kernel(module: ll.Module, tile: MacTile, rows: int, product: Product, unit_k: bool, features: str) -> ll.Function:
-    """One block: `rows` by product.block[1] tiles over any number of k steps. Made once a module.
-
-        void micro(a…, b…, i64 row_stride, i64 k_stride, i64 b_step, i64 b_tile, i64 last_row, i64 steps, i64 k, ptr out, i64 out_stride)
-
-    out = (k == 0 ? 0 : out) + Σ; all strides in bytes. A pointer for each part of A (at the block's first row and k) and of B (at the
-    panel's first step). Rows past last_row read it again; whole tiles of them are written all the same, to be ignored.
-    """
-    columns = product.block[1]
-    products = "".join(f"{i}{j}" for i, j in product.products)
-    name = f"micro.{tile.name}.{rows}x{columns}.{products}{'' if unit_k else '.strided'}"
-    found = module.globals.get(name)
-    if found is not None:
-        return found
-    return _MicroEmitter(module, name, tile, rows, columns, product, unit_k, features).emit()
-
-
-class _MicroEmitter:
-    def __init__(
-        self,
-        module: ll.Module,
-        name: str,
-        tile: MacTile,
-        rows: int,
-        columns: int,
-        product: Product,
-        unit_k: bool,
-        features: str,
-    ) -> None:
-        self.tile, self.rows, self.columns, self.product, self.unit_k = tile, rows, columns, product, unit_k
-        parts = product.a_parts + product.b_parts
-        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 7 + [PTR, I64], (), features)
-        self.c.function.attributes.add("noinline")
-        arguments = self.c.function.args
-        self.a, self.bs = arguments[: product.a_parts], arguments[product.a_parts : parts]
-        self.row_stride, self.k_stride, self.b_step, self.b_tile, self.last_row, self.steps, self.k = arguments[parts:-2]
-        self.out, self.out_stride = arguments[-2:]
-        size = product.operand.size
-        self.a_step = I64(tile.k * size)
-
-    def emit(self) -> ll.Function:
-        c, tile = self.c, self.tile
-        slots = [c.slot(tile.vector) for _ in range(self.rows * self.columns)] if tile.broadcast else None  # type: ignore[attr-defined]
-        self._start(slots)
-        row_offsets = [self._row_offset(i) for i in range(self.rows)]
-        unroll = tile.unroll
-        whole = c.b.and_(self.steps, I64(-unroll))
-        if unroll > 1:
-            with c.loop(I64(0), whole, unroll) as step:
-                self._steps([c.b.add(step, I64(u)) for u in range(unroll)], row_offsets, slots)
-        with c.loop(whole if unroll > 1 else I64(0), self.steps) as step:
-            self._steps([step], row_offsets, slots)
-        self._store(slots)
-        return c.finish()
-
-    def _start(self, slots: list[Any] | None) -> None:
-        """Zero, or what earlier blocks of k left in `out`."""
-        c, tile = self.c, self.tile
-        first = c.b.icmp_signed("==", self.k, I64(0))
-        with c.b.if_else(first) as (zero, accumulate):
-            with zero:
-                values = [tile.zero(c.b, k) for k in range(self.rows * self.columns)]
-                self._keep(slots, values)
-            with accumulate:
-                values = [tile.load_c(c.b, where, self.out_stride, k) for k, where in enumerate(self._places())]
-                self._keep(slots, values)
-
-    def _keep(self, slots: list[Any] | None, values: Sequence[Any]) -> None:
-        if slots is not None:
-            for slot, value in zip(slots, values):
-                self.c.b.store(value, slot)
-
-    def _row_offset(self, i: int) -> Any:
-        row = self.c.minimum(I64(i), self.last_row) if self.tile.broadcast else I64(i * self.tile.m)
-        return self.c.b.mul(row, self.row_stride)
-
-    def _steps(self, steps: Sequence[Any], row_offsets: Sequence[Any], slots: list[Any] | None) -> None:
-        """Consecutive k steps; between them accumulators are values, around them they are in slots."""
-        values = self._values(slots)
-        for step in steps:
-            self._step(step, row_offsets, values)
-        self._keep(slots, values)
-
-    def _values(self, slots: list[Any] | None) -> list[Any]:
-        if slots is None:
-            return list(range(self.rows * self.columns))
-        return [self.c.b.load(slot, typ=self.tile.vector) for slot in slots]  # type: ignore[attr-defined]
-
-    def _step(self, step: Any, row_offsets: Sequence[Any], values: list[Any]) -> None:
-        """All products of one k step; parts are loaded when a product first needs them."""
-        c, tile = self.c, self.tile
-        along_b = c.b.mul(step, self.b_step)
-        along_a = c.b.mul(step, self.a_step if self.unit_k or not tile.broadcast else self.k_stride)
-        loaded_a = loaded_b = -1
-        xs: list[Any] = []
-        ys: list[Any] = []
-        count = self.rows * self.columns
-        for i, j in self.product.products:
-            if j != loaded_b:
-                ys = [self._load_b(j, along_b, n, count + self.rows + n) for n in range(self.columns)]
-                loaded_b = j
-            if i != loaded_a:
-                xs = [
-                    tile.load_a(c.b, c.at(c.at(self.a[i], row), along_a), self.row_stride, count + m)
-                    for m, row in enumerate(row_offsets)
-                ]
-                loaded_a = i
-            for m, x in enumerate(xs):
-                for n, y in enumerate(ys):
-                    k = m * self.columns + n
-                    values[k] = tile.mac(c.b, values[k], x, y)
-
-    def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
-        b = self.c.b
-        where = self.c.at(self.bs[part], along)
-        return self.tile.load_b(b, self.c.at(where, b.mul(self.b_tile, I64(n))) if n else where, slot)
-
-    def _store(self, slots: list[Any] | None) -> None:
-        """Accumulators to `out`."""
-        for value, where in zip(self._values(slots), self._places()):
-            self.tile.store(self.c.b, value, where, self.out_stride)
-
-    def _places(self) -> list[Any]:
-        """Where each accumulator's first row lies in `out`."""
-        b, step = self.c.b, self.tile.n * self.product.accumulate.size
-        rows = [self.c.at(self.out, b.mul(self.out_stride, I64(m * self.tile.m))) for m in range(self.rows)]
-        return [self.c.at(row, I64(n * step)) for row in rows for n in range(self.columns)]

@@ -78,8 +78,8 @@ class ContractKernel:
     """out_e[batch..., m, n] = epilogue_e(Σ products Σ_k a_i·b_j), by tiles. Axes of expressions: batch..., m, n.
 
     a_strides: (batch..., m, k) in elements, shared by all a parts; b_strides: (batch..., panel, k step, tile). stores: offsets of the results.
-    inputs: dtypes of a parts, b parts and epilogue operands. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK
-    rows.
+    inputs: dtypes of a parts, b parts and epilogue operands. ahead: B lies panel after panel where the last run left it, beyond L2, and
+    is fetched before it is needed. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
     """
 
     batch: tuple[DimLike, ...]
@@ -100,6 +100,7 @@ class ContractKernel:
     inputs: tuple[DType, ...]
     outputs: tuple[DType, ...]
     accumulate: DType
+    ahead: bool = False
 
     ROW_BLOCK = 192
 

@@ -17,7 +17,7 @@ from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
 
 TYPICAL = 128  # what a symbolic dimension is taken to be when costs are compared
-PANEL_SHARE = 0.8  # of L1, for the panel of B
+PANEL_SHARE = 0.75  # of L1, for the panel of B
 BLOCK_OVERHEAD = 70.0  # cycles (4x3 and 6x2 measured side by side on AVX2) to start a block and hand its result to the epilogue
 EXPOSED = 0.1  # of the lesser of computing and reading: what does not hide behind the greater
 

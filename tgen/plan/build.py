@@ -212,7 +212,8 @@ class _Builder:
         self._readable(node, places, op.a_parts, op.packing.k, op.whole_rows)
         results = [self._new(Value(node, k)) for k in range(len(node.types))]
         types = [v.type for v in node.inputs]
-        kernel = contract_kernel(op, types, places, results, [t.dtype for t in node.types])
+        weights = self.buffers[places[op.a_parts].buffer].kind == "weight"
+        kernel = contract_kernel(op, types, places, results, [t.dtype for t in node.types], weights)
         self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
 
     def _attend(self, node: Node, op: TiledAttend) -> None:

@@ -19,9 +19,14 @@ USUAL_DEPTH = 128  # what a symbolic depth is taken to be
 
 
 def contract_kernel(
-    op: TiledContraction, types: Sequence[TensorType], places: Sequence[Place], results: Sequence[Place], dtypes: Sequence[DType]
+    op: TiledContraction,
+    types: Sequence[TensorType],
+    places: Sequence[Place],
+    results: Sequence[Place],
+    dtypes: Sequence[DType],
+    weights: bool,
 ) -> ContractKernel:
-    """types, places: of the operands; results, dtypes: of the outputs. Expressions come out over axes (batch..., m, n)."""
+    """types, places: of the operands; results, dtypes: of the outputs; weights: whether B is known when compiling. Expressions come out over axes (batch..., m, n)."""
     strides = {k: p.strides for k, p in enumerate(places)}
     axes = [index(k) for k in range(len(op.lead) + 1)]
     epilogues = [flatten_loads(e, strides) for e in op.epilogues]
@@ -34,6 +39,7 @@ def contract_kernel(
     kernel = ContractKernel(
         batch, rows, op.columns, op.depth, op.tile, op.block, op.depth_block, op.packing.panel, op.products, op.a_parts, op.b_parts,
         spread(a.shape, places[0].strides, batch), b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
+        weights and places[op.a_parts].contiguous(b.shape),
     )  # fmt: skip
     return _batch_merged(kernel)
 

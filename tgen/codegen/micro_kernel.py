@@ -1,0 +1,231 @@
+"""Micro-kernels: one block of tiles over any number of k steps, shared by all contractions of a module and by attention.
+
+zero or earlier sums; for k {load b, load a, mac}; store. One that reads ahead fetches, while it multiplies, a part of the panel of B
+that is needed next: where weights come from memory, reading them then hides behind the rows that reuse the present panel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.ir as ll
+
+from ..kernels.specs import Product
+from ..targets.emit import prefetch
+from ..targets.tile import MacTile
+from .context import I64, PTR, FunctionContext
+
+LINE = 64  # bytes that a prefetch brings
+
+
+@dataclass(frozen=True)
+class Access:
+    """What is known of the operands' places when a micro-kernel is made.
+
+    unit_k: elements of A lie side by side along k. b_step, b_tile: bytes from step to step and from tile to tile of B; None: known
+    in each call only. Known ones are part of addresses: the loop needs no registers for them. ahead: B is worth reading ahead.
+    """
+
+    unit_k: bool
+    b_step: int | None = None
+    b_tile: int | None = None
+    ahead: bool = False
+
+    def __str__(self) -> str:
+        known = "".join(f".{name}{value}" for name, value in (("step", self.b_step), ("tile", self.b_tile)) if value is not None)
+        return ("" if self.unit_k else ".strided") + known + (".ahead" if self.ahead else "")
+
+
+def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
+    """Rows of tiles that micro-kernels are made for, ascending: just those needed when m is known, else a few."""
+    if not tile.broadcast:
+        return [rows]
+    if isinstance(extent, int):
+        full, rest = divmod(extent, rows * tile.m)
+        needed = ({rows} if full else set()) | ({-(-rest // tile.m)} if rest else set())
+        return sorted(needed) or [rows]
+    return sorted({1, 2, 4, 6, 8, rows} & set(range(1, rows + 1)))
+
+
+def call_micro_kernel(
+    c: FunctionContext,
+    tile: MacTile,
+    product: Product,
+    variants: Sequence[int],
+    access: Access,
+    count: Any,
+    arguments: Sequence[Any],
+) -> None:
+    """Calls the least of `variants` (see `row_variants`) that does `count` rows; arguments: see `micro_kernel`."""
+    done = c.function.append_basic_block("multiplied")
+    for variant in variants:
+        function = micro_kernel(c.module, tile, variant, product, access, c.features)
+        if variant == variants[-1]:
+            c.b.call(function, arguments)
+            c.b.branch(done)
+            break
+        yes, no = c.function.append_basic_block("rows"), c.function.append_basic_block("more")
+        c.b.cbranch(c.b.icmp_signed("<=", count, I64(variant * tile.m)), yes, no)
+        c.b.position_at_end(yes)
+        c.b.call(function, arguments)
+        c.b.branch(done)
+        c.b.position_at_end(no)
+    c.b.position_at_end(done)
+
+
+def micro_kernel(module: ll.Module, tile: MacTile, rows: int, product: Product, access: Access, features: str) -> ll.Function:
+    """One block: `rows` by product.block[1] tiles over any number of k steps. Made once a module.
+
+        void micro(a…, b…, i64 row_stride, i64 k_stride, i64 b_step, i64 b_tile, i64 last_row, i64 steps, i64 k, ptr out, i64 out_stride,
+                   i64 ahead, i64 ahead_step)                                                              (these two: if access.ahead)
+
+    out = (k == 0 ? 0 : out) + Σ; all strides in bytes. A pointer for each part of A (at the block's first row and k) and of B (at the
+    panel's first step). Rows past last_row read it again; whole tiles of them are written all the same, to be ignored. Step s fetches
+    what lies `ahead + s·ahead_step` bytes after B's pointers; it need not exist.
+    """
+    columns = product.block[1]
+    products = "".join(f"{i}{j}" for i, j in product.products)
+    name = f"micro.{tile.name}.{rows}x{columns}.{products}{access}"
+    found = module.globals.get(name)
+    if found is not None:
+        return found
+    return _MicroEmitter(module, name, tile, rows, columns, product, access, features).emit()
+
+
+class _MicroEmitter:
+    def __init__(
+        self,
+        module: ll.Module,
+        name: str,
+        tile: MacTile,
+        rows: int,
+        columns: int,
+        product: Product,
+        access: Access,
+        features: str,
+    ) -> None:
+        self.tile, self.rows, self.columns, self.product, self.access = tile, rows, columns, product, access
+        parts = product.a_parts + product.b_parts
+        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 7 + [PTR, I64] + [I64, I64] * access.ahead, (), features)
+        self.c.function.attributes.add("noinline")
+        arguments = self.c.function.args
+        self.a, self.bs = arguments[: product.a_parts], arguments[product.a_parts : parts]
+        self.row_stride, self.k_stride, b_step, b_tile, self.last_row, self.steps, self.k = arguments[parts : parts + 7]
+        self.out, self.out_stride, *self.ahead = arguments[parts + 7 :]
+        self.b_step = b_step if access.b_step is None else I64(access.b_step)
+        self.b_tile = b_tile if access.b_tile is None else I64(access.b_tile)
+        size = product.operand.size
+        self.a_step = I64(tile.k * size)
+
+    def emit(self) -> ll.Function:
+        c, tile = self.c, self.tile
+        slots = [c.slot(tile.vector) for _ in range(self.rows * self.columns)] if tile.broadcast else None  # type: ignore[attr-defined]
+        self._start(slots)
+        row_offsets = [self._row_offset(i) for i in range(self.rows)]
+        unroll = tile.unroll
+        whole = c.b.and_(self.steps, I64(-unroll))
+        if unroll > 1:
+            with c.loop(I64(0), whole, unroll) as step:
+                self._steps([c.b.add(step, I64(u)) for u in range(unroll)], row_offsets, slots)
+        with c.loop(whole if unroll > 1 else I64(0), self.steps) as step:
+            self._steps([step], row_offsets, slots)
+        self._store(slots)
+        return c.finish()
+
+    def _start(self, slots: list[Any] | None) -> None:
+        """Zero, or what earlier blocks of k left in `out`."""
+        c, tile = self.c, self.tile
+        first = c.b.icmp_signed("==", self.k, I64(0))
+        with c.b.if_else(first) as (zero, accumulate):
+            with zero:
+                values = [tile.zero(c.b, k) for k in range(self.rows * self.columns)]
+                self._keep(slots, values)
+            with accumulate:
+                values = [tile.load_c(c.b, where, self.out_stride, k) for k, where in enumerate(self._places())]
+                self._keep(slots, values)
+
+    def _keep(self, slots: list[Any] | None, values: Sequence[Any]) -> None:
+        if slots is not None:
+            for slot, value in zip(slots, values):
+                self.c.b.store(value, slot)
+
+    def _row_offset(self, i: int) -> Any:
+        row = self.c.minimum(I64(i), self.last_row) if self.tile.broadcast else I64(i * self.tile.m)
+        return self.c.b.mul(row, self.row_stride)
+
+    def _steps(self, steps: Sequence[Any], row_offsets: Sequence[Any], slots: list[Any] | None) -> None:
+        """Consecutive k steps; between them accumulators are values, around them they are in slots."""
+        values = self._values(slots)
+        for step in steps:
+            self._step(step, row_offsets, values)
+
+        self._keep(slots, values)
+
+    def _values(self, slots: list[Any] | None) -> list[Any]:
+        if slots is None:
+            return list(range(self.rows * self.columns))
+        return [self.c.b.load(slot, typ=self.tile.vector) for slot in slots]  # type: ignore[attr-defined]
+
+    def _step(self, step: Any, row_offsets: Sequence[Any], values: list[Any]) -> None:
+        """All products of one k step; parts are loaded when a product first needs them."""
+        c, tile = self.c, self.tile
+        along_b = c.b.mul(step, self.b_step)
+        along_a = c.b.mul(step, self.a_step if self.access.unit_k or not tile.broadcast else self.k_stride)
+        loaded_a = loaded_b = -1
+        xs: list[Any] = []
+        ys: list[Any] = []
+        count = self.rows * self.columns
+        fetches = self._fetches(step)
+        macs = count * len(self.product.products)
+        done = 0
+        for i, j in self.product.products:
+            if j != loaded_b:
+                ys = [self._load_b(j, along_b, n, count + self.rows + n) for n in range(self.columns)]
+                loaded_b = j
+            if i != loaded_a:
+                xs, loaded_a = [], i
+            for m, row in enumerate(row_offsets):
+                if len(xs) == m:
+                    xs.append(tile.load_a(c.b, c.at(c.at(self.a[i], row), along_a), self.row_stride, count + m))
+                for n, y in enumerate(ys):
+                    k = m * self.columns + n
+                    values[k] = tile.mac(c.b, values[k], xs[m], y)
+                    for where in fetches[done * len(fetches) // macs : (done + 1) * len(fetches) // macs]:
+                        prefetch(c.b, where)
+                    done += 1
+
+    def _fetches(self, step: Any) -> list[Any]:
+        """Addresses of the lines this step fetches: as many as it reads of B."""
+        if not self.ahead or not self._spare():
+            return []
+        ahead, ahead_step = self.ahead
+        first = self.c.b.add(ahead, self.c.b.mul(step, ahead_step))
+        return [self.c.at(self.c.at(part, first), I64(LINE * n)) for part in self.bs for n in range(self._lines())]
+
+    def _lines(self) -> int:
+        """Lines of a part of B in a step."""
+        return -(-self.columns * self.tile.n * self.tile.k * self.product.operand.size // LINE)
+
+    def _spare(self) -> bool:
+        """Whether multiplying leaves time for more loads: where loads bind, reading B is what this waits for already."""
+        tile, products = self.tile, len(self.product.products)
+        loads = self.rows + self.columns + self._lines() * len(self.bs)
+        return self.rows * self.columns * products * tile.cycles >= loads * tile.load_cycles
+
+    def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
+        b = self.c.b
+        where = self.c.at(self.bs[part], along)
+        return self.tile.load_b(b, self.c.at(where, b.mul(self.b_tile, I64(n))) if n else where, slot)
+
+    def _store(self, slots: list[Any] | None) -> None:
+        """Accumulators to `out`."""
+        for value, where in zip(self._values(slots), self._places()):
+            self.tile.store(self.c.b, value, where, self.out_stride)
+
+    def _places(self) -> list[Any]:
+        """Where each accumulator's first row lies in `out`."""
+        b, step = self.c.b, self.tile.n * self.product.accumulate.size
+        rows = [self.c.at(self.out, b.mul(self.out_stride, I64(m * self.tile.m))) for m in range(self.rows)]
+        return [self.c.at(row, I64(n * step)) for row in rows for n in range(self.columns)]
