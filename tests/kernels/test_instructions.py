@@ -47,3 +47,11 @@ def test_instruction_and_registers(target: str, dtypes: str, m: int, instruction
         assert any(instruction in line for line in loops), f"{name} has no {instruction}"
         spills = [line for line in loops if re.search(r"%[yz]mm\d+, [-\d]*\(%rsp\)", line)]
         assert not spills, f"{name}: {spills}"
+
+
+@pytest.mark.parametrize(
+    "target,dtypes,m,fetches", [("avx2", "f32 f32", 96, True), ("avx2", "f32 f32", 1, False), ("amx", "bf16 bf16", 96, True)]
+)
+def test_weights_are_read_ahead_where_multiplying_leaves_time(target: str, dtypes: str, m: int, fetches: bool) -> None:
+    for name, code in micro_kernels(target, *dtypes.split(), m).items():
+        assert ("prefetch" in code) == fetches, name

@@ -18,6 +18,7 @@ from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
 
 LINE = 64  # bytes that a prefetch brings
+FETCH_CYCLES = 0.5  # it takes a place among the loads: two a cycle
 
 
 @dataclass(frozen=True)
@@ -211,8 +212,8 @@ class _MicroEmitter:
     def _spare(self) -> bool:
         """Whether multiplying leaves time for more loads: where loads bind, reading B is what this waits for already."""
         tile, products = self.tile, len(self.product.products)
-        loads = self.rows + self.columns + self._lines() * len(self.bs)
-        return self.rows * self.columns * products * tile.cycles >= loads * tile.load_cycles
+        loads = (self.rows + self.columns) * tile.load_cycles + self._lines() * len(self.bs) * FETCH_CYCLES
+        return self.rows * self.columns * products * tile.cycles >= loads
 
     def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
         b = self.c.b
