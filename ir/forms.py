@@ -5,7 +5,7 @@ The bodies are `Expr`s over the axes of the *result*: `Index(j)` is the position
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -73,7 +73,26 @@ class Scatter:
     combine: str | None = None
 
 
-Form = Union[Map, Reduce, Contract, Reshape, Join, Scatter]
+@dataclass(frozen=True)
+class Routine:
+    """What a plain Python function leaves in the results, for scalar algorithms that none of the others can say (sorting, say).
+
+        function(first, last, *operands, *results, *sizes, scratch)
+
+    does the units of work from `first` up to, not including, `last`. Operands and results are flat row-major memory, indexed as lists
+    are; sizes are integers; scratch is `scratch` bytes of integers of 64 bits. Numba compiles it to LLVM IR: integers, floats, loops,
+    comparisons, and other functions of its module of the same kind; nothing that raises or allocates. Units are done in any order
+    and at the same time. work: element operations of all units, roughly.
+    """
+
+    function: Callable[..., None]
+    units: DimLike
+    sizes: tuple[DimLike, ...]
+    work: DimLike
+    scratch: DimLike = 0
+
+
+Form = Union[Map, Reduce, Contract, Reshape, Join, Scatter, Routine]
 
 
 def broadcast_index(source: TensorType, rank: int, axes: Sequence[Expr]) -> tuple[Expr, ...]:

@@ -1,4 +1,4 @@
-"""Positions of extrema and running totals along an axis: composites of maps and reductions."""
+"""Positions of extrema along an axis: composites of maps and reductions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..builder import Builder
 from ..dims import DimLike
 from ..dtypes import BOOL, I64
 from ..errors import TypeMismatch
-from ..expr import Load, const, index, select
+from ..expr import index
 from ..forms import Map
 from ..graph import Value
 from ..op import Op, normalise_axis, op
@@ -97,93 +97,3 @@ class ArgMin(_ArgExtremum):
 
     def search(self, x: np.ndarray) -> np.ndarray:
         return np.argmin(x, axis=self.axis)
-
-
-@op
-class Prefixes(Op):
-    """out[i…, j] = x[… j on axis …] if j is among the elements that a running total at i_axis takes, else `fill`.
-
-    Inclusive: j ≤ i; exclusive: j < i; reverse: from the other end.
-    """
-
-    axis: int
-    exclusive: bool = False
-    reverse: bool = False
-    fill: int = 0
-
-    def infer(self, x: TensorType) -> TensorType:
-        return x.with_shape((*x.shape, x.shape[normalise_axis(self.axis, x.rank, self.name)]))
-
-    def reference(self, x: np.ndarray) -> np.ndarray:
-        along = np.moveaxis(x, self.axis, -1)
-        n = along.shape[-1]
-        taken = np.tril(np.ones((n, n), bool), -1 if self.exclusive else 0)
-        spread = np.where(taken.T if self.reverse else taken, along[..., None, :], x.dtype.type(self.fill))
-        return np.moveaxis(spread, -2, self.axis % x.ndim)
-
-    def form(self, x: TensorType) -> Map:
-        axis = normalise_axis(self.axis, x.rank, self.name)
-        i, j = index(axis), index(x.rank)
-        low, high = (i, j) if self.reverse else (j, i)
-        taken = low < high if self.exclusive else low <= high
-        element = Load(x.dtype, 0, tuple(j if k == axis else index(k) for k in range(x.rank)))
-        return Map(select(taken, element, const(self.fill, x.dtype)))
-
-
-class _Running(Op):
-    """Base of running totals: n²/2 operations along an axis of n, all independent (no carried loop)."""
-
-    axis: int = 0
-    exclusive: bool = False
-    reverse: bool = False
-    reduction: ClassVar[str]
-    fill: ClassVar[int]
-
-    def infer(self, x: TensorType) -> TensorType:
-        normalise_axis(self.axis, x.rank, self.name)
-        if x.dtype.kind not in ("float", "int", "uint"):
-            raise TypeMismatch(f"{self.name}: takes numbers, given {x}")
-        return x
-
-    def decompose(self, b: Builder, x: Value) -> Value:
-        spread = b.prefixes(x, axis=self.axis, exclusive=self.exclusive, reverse=self.reverse, fill=self.fill)
-        return getattr(b, self.reduction)(spread, axes=(-1,), keepdims=False)
-
-    def accumulate(self, x: np.ndarray) -> np.ndarray:
-        raise NotImplementedError(f"{self.name}.accumulate")
-
-    def reference(self, x: np.ndarray) -> np.ndarray:
-        wide = x.astype(np.float64) if x.dtype.kind not in "iu" else x
-        along = np.moveaxis(np.flip(wide, self.axis) if self.reverse else wide, self.axis, 0)
-        if self.exclusive:
-            along = np.concatenate([np.full_like(along[:1], self.fill), along[:-1]])
-        total = np.moveaxis(self.accumulate(along), 0, self.axis)
-        return (np.flip(total, self.axis) if self.reverse else total).astype(x.dtype)
-
-
-@op
-class CumSum(_Running):
-    """out[i] = Σ x[j] over j ≤ i along `axis` (j < i if exclusive; from the end if reverse); n²/2 additions"""
-
-    axis: int = 0
-    exclusive: bool = False
-    reverse: bool = False
-    reduction: ClassVar[str] = "reduce_sum"
-    fill: ClassVar[int] = 0
-
-    def accumulate(self, x: np.ndarray) -> np.ndarray:
-        return np.cumsum(x, axis=0, dtype=x.dtype)
-
-
-@op
-class CumProd(_Running):
-    """out[i] = Π x[j] over j ≤ i along `axis` (j < i if exclusive; from the end if reverse); n²/2 multiplications"""
-
-    axis: int = 0
-    exclusive: bool = False
-    reverse: bool = False
-    reduction: ClassVar[str] = "reduce_prod"
-    fill: ClassVar[int] = 1
-
-    def accumulate(self, x: np.ndarray) -> np.ndarray:
-        return np.cumprod(x, axis=0, dtype=x.dtype)

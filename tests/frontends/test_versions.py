@@ -25,6 +25,15 @@ def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
+def best(attributes: dict[str, int], *k: str) -> list[onnx.NodeProto]:
+    """TopK's values and indices side by side."""
+    return [
+        node("TopK", ["x", *k], ["v", "i"], **attributes),
+        node("Cast", ["i"], ["c"], to=onnx.TensorProto.FLOAT),
+        node("Concat", ["v", "c"], ["y"], axis=0),
+    ]
+
+
 # (opset, nodes, constants)
 CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray]]] = {
     "softmax 11 flattens": (11, [node("Softmax", ["x"], ["y"], axis=1)], {}),
@@ -35,6 +44,9 @@ CASES: dict[str, tuple[int, list[onnx.NodeProto], dict[str, np.ndarray]]] = {
     "reduce_sum 13": (13, [node("ReduceSum", ["x", "a"], ["y"], keepdims=0)], {"a": ints(0, -1)}),
     "cum_sum, axis a scalar": (14, [node("CumSum", ["x", "a"], ["y"], reverse=1)], {"a": np.array(1)}),
     "cum_sum, axis a vector": (14, [node("CumSum", ["x", "a"], ["y"], exclusive=1)], {"a": ints(-1)}),
+    "top_k 1": (7, best({"k": 2, "axis": 1}), {}),
+    "top_k 10": (10, best({}, "k"), {"k": ints(2)}),
+    "top_k 11": (11, best({"axis": 0, "largest": 0}, "k"), {"k": ints(1)}),
     "reduce_sum 13 all": (13, [node("ReduceSum", ["x"], ["y"])], {}),
     "reduce_sum 13 noop": (13, [node("ReduceSum", ["x"], ["y"], noop_with_empty_axes=1)], {}),
     "reduce_max 13": (13, [node("ReduceMax", ["x"], ["y"], axes=[1])], {}),

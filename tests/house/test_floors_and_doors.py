@@ -23,7 +23,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "networkx": ("ir/analysis*", "tgen/passes/*"),
     "llvmlite.ir": ("tgen/codegen/*", "targets/*"),
     "llvmlite.binding": ("tgen/codegen/llvm.py",),
-    "numba": ("tgen/codegen/loops*",),
+    "numba": ("tgen/codegen/routine_kernel*",),
     "onnx": ("tgen/frontends/onnx/*", "tgen/frontends/__init__.py", "tgen/backend.py"),
     "rich": (CLI, "tgen/trace.py"),
     "tokenizers": ("models/*",),

@@ -138,9 +138,10 @@ def _running(rng: np.random.Generator) -> Iterator[Sample]:
         eps = EPSILON.get(dtype, 0.0)
         op = OPS[name](axis=axis, exclusive=exclusive, reverse=reverse)
         yield Sample(op, (x,), _total(name, axis, exclusive, reverse), 8 * eps, 60 * eps)
-    for exclusive, reverse in itertools.product((True, False), repeat=2):
-        x = values(rng, DTYPES["f32"], (2, 7, 3), special=False)
-        yield Sample(OPS["prefixes"](axis=1, exclusive=exclusive, reverse=reverse, fill=1), (x,), _prefixes(exclusive, reverse))
+    for multiply, reverse in itertools.product((True, False), repeat=2):
+        x = values(rng, DTYPES["i32"], (2, 7, 3), special=False)
+        op = OPS["running_total"](axis=1, reverse=reverse, multiply=multiply)
+        yield Sample(op, (x,), _total("cum_prod" if multiply else "cum_sum", 1, False, reverse))
 
 
 def _total(name: str, axis: int, exclusive: bool, reverse: bool) -> Callable[[np.ndarray], np.ndarray]:
@@ -152,19 +153,6 @@ def _total(name: str, axis: int, exclusive: bool, reverse: bool) -> Callable[[np
             part = along[i + exclusive :] if reverse else along[: i + (not exclusive)]
             out[i] = part.sum(axis=0) if name == "cum_sum" else part.prod(axis=0)
         return np.moveaxis(out, 0, axis).astype(x.dtype)
-
-    return run
-
-
-def _prefixes(exclusive: bool, reverse: bool) -> Callable[[np.ndarray], np.ndarray]:
-    def run(x: np.ndarray) -> np.ndarray:
-        n = x.shape[1]
-        out = np.ones((*x.shape, n), x.dtype)
-        for i, j in np.ndindex(n, n):
-            a, b = (i, j) if reverse else (j, i)
-            if a < b or (a == b and not exclusive):
-                out[:, i, :, j] = x[:, j, :]
-        return out
 
     return run
 

@@ -12,7 +12,7 @@ from tgen.ir import mathlib
 from tgen.ir.builder import Builder
 from tgen.ir.evaluate import evaluate
 from tgen.ir.expr import Arg, Expr, Kept, Load, evaluate_expr
-from tgen.ir.forms import Map, Reduce
+from tgen.ir.forms import Map, Reduce, Routine
 from tgen.ir.loops import reduce_columns
 
 from .samples import Sample, check, samples
@@ -46,6 +46,17 @@ def interpret_reduce(sample: Sample, form: Reduce, rewrite: Callable[[Expr], Exp
     return result if form.keepdims else np.squeeze(result, form.axes)
 
 
+def interpret_routine(sample: Sample, form: Routine) -> tuple[np.ndarray, ...]:
+    """The function as Python runs it, its units in two pieces, the later one first."""
+    types = sample.op.infer(*sample.types)
+    results = [np.zeros(t.shape, t.dtype.numpy) for t in (types if isinstance(types, tuple) else (types,))]
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in sample.operands] + [r.reshape(-1) for r in results]
+    scratch = np.zeros(form.scratch // 8, np.int64)  # type: ignore[operator]
+    for first, last in ((form.units // 2, form.units), (0, form.units // 2)):  # type: ignore[operator]
+        form.function(first, last, *flat, *form.sizes, scratch)
+    return tuple(results)
+
+
 def interpret(sample: Sample, rewrite: Callable[[Expr], Expr]) -> Any:
     if sample.op.is_composite:
         b = Builder()
@@ -61,6 +72,9 @@ def interpret(sample: Sample, rewrite: Callable[[Expr], Expr]) -> Any:
         return interpret_map(sample, form, rewrite)
     if isinstance(form, Reduce):
         return interpret_reduce(sample, form, rewrite)
+    if isinstance(form, Routine):
+        results = interpret_routine(sample, form)
+        return results if len(results) > 1 else results[0]
     return None
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ir.dims import DimLike, evaluate_dim, product
 from ..ir.expr import Call, Expr, Index, Load, walk
-from ..kernels.specs import AttendKernel, ContractKernel, Kernel, LoopKernel
+from ..kernels.specs import AttendKernel, ContractKernel, Kernel, LoopKernel, RoutineKernel
 from ..plan.types import Plan, Step
 
 MOST_NAMES = 4  # of functions that a description lists
@@ -52,6 +53,8 @@ def describe_step(kernel: Kernel, values: Mapping[str, int]) -> str:
         return f"contraction {extents(*kernel.batch, kernel.rows, kernel.columns, kernel.depth)} by {kernel.tile}{parts}"
     if isinstance(kernel, AttendKernel):
         return f"attention {extents(*kernel.batch, kernel.rows, kernel.columns, kernel.depth)} by {kernel.qk.tile}"
+    if isinstance(kernel, RoutineKernel):
+        return f"routine {kernel.function.__name__} {extents(*kernel.sizes)}"
     names = dict.fromkeys(s.combine for s in kernel.stages if s.combine)
     names.update(dict.fromkeys(x.fn for s in kernel.stages for x in _functions(s.body)))
     listed = [str(name) for name in names]
@@ -68,6 +71,8 @@ def _operations(kernel: Kernel) -> tuple[DimLike, DimLike, str]:
         scores = product(kernel.batch) * kernel.rows * kernel.columns * 2
         done = scores * kernel.depth * len(kernel.qk.products) + scores * kernel.width * len(kernel.pv.products)
         return scores * (kernel.depth + kernel.width), done, kernel.qk.tile
+    if isinstance(kernel, RoutineKernel):
+        return kernel.work, kernel.work, ""
     total: DimLike = 0
     for stage in kernel.stages:
         extents = kernel.extents[: kernel.rows] if stage.kind == "once" else kernel.extents
@@ -89,6 +94,8 @@ def _functions(body: Expr) -> list[Call]:
 
 def _touched(kernel: Kernel, values: Mapping[str, int]) -> list[float]:
     """Elements of each operand (inputs, then outputs) that are read or written."""
+    if isinstance(kernel, RoutineKernel):
+        return [math.inf] * (len(kernel.inputs) + len(kernel.outputs))  # all there is, presumably
     found: list[float] = [0.0] * (len(kernel.inputs) + len(kernel.outputs))
 
     def add(operand: int, *extents: DimLike) -> None:

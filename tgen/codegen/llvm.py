@@ -140,6 +140,29 @@ def compile_object(ir: str, machine: Machine, *, passes: Sequence[str] = PASSES)
 
 
 @_exclusively
+def linked(texts: Sequence[str], triple: str) -> str:
+    """Modules as one, in LLVM IR; the first is the main one: functions of the others are its own, and seen by nobody else.
+
+    Raises CodegenError when LLVM refuses one of them.
+    """
+    llvm = _binding()
+    try:
+        context = llvm.create_context()
+        main, *others = (llvm.parse_assembly(text, context) for text in texts)
+        layout = str(_target_machine(Machine(triple)).target_data)
+        for other in others:
+            names = [f.name for f in other.functions if not f.is_declaration]
+            for module in (main, other):
+                module.triple, module.data_layout = triple, layout
+            main.link_in(other)
+            for name in names:
+                main.get_function(name).linkage = llvm.Linkage.internal
+        return str(main)
+    except RuntimeError as error:
+        raise CodegenError(f"LLVM refused generated code: {error}") from error
+
+
+@_exclusively
 def assembly(ir: str, machine: Machine, *, passes: Sequence[str] = PASSES) -> str:
     """The machine code as assembly; raises as `compile_object` does."""
     module, target_machine = _optimised(ir, machine, passes)

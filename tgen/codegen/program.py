@@ -16,15 +16,17 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ..kernels.specs import ContractKernel, Kernel, LoopKernel, tiles_of
+from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
 from ..plan.types import Operand, Plan, Step
 from ..targets.emit import declare
 from ..targets.target import Target
+from . import llvm
 from .attend_kernel import emit_attend_kernel
 from .context import I64, PTR, VOID, FunctionContext
 from .contract_kernel import emit_contract_kernel
 from .half import HALF_IR
 from .loop_kernel import emit_loop_kernel
+from .routine_kernel import emit_routine_kernel, routine_ir
 from .share import LEAST_WORK, share
 
 RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier`
@@ -64,7 +66,7 @@ def frame_of(plan: Plan) -> Frame:
 
 
 def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
-    """LLVM IR of the whole model. profile: threads note the cycle counter at begin and end of their work in each step, as i64 times
+    """LLVM IR of the whole model. profile: threads note the target's clock at begin and end of their work in each step, as i64 times
     [threads, steps, 2].
     """
     module = ll.Module("tgen")
@@ -72,7 +74,9 @@ def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
     kernels = [_kernel(module, f"kernel.{k}", kernel, plan.symbols, target) for k, kernel in enumerate(plan.kernels)]
     body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, body, frame_of(plan), target)
-    return str(module) + ("" if target.converts_f16 else HALF_IR)
+    text = str(module) + ("" if target.converts_f16 else HALF_IR)
+    routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
+    return llvm.linked([text, *routines], target.triple) if routines else text
 
 
 def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str], target: Target) -> ll.Function:
@@ -83,6 +87,8 @@ def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str]
         return emit_loop_kernel(module, name, kernel, *common)
     if isinstance(kernel, ContractKernel):
         return emit_contract_kernel(module, name, kernel, tiles[0], *common)
+    if isinstance(kernel, RoutineKernel):
+        return emit_routine_kernel(module, name, kernel, symbols, target.feature_string)
     return emit_attend_kernel(module, name, kernel, (tiles[0], tiles[1]), *common)
 
 
@@ -165,8 +171,13 @@ class _Program:
             return
         b = self.c.b
         at = b.add(b.mul(self.thread, I64(2 * self.frame.steps)), I64(2 * step + end))
-        cycles = b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
-        b.store(cycles, b.gep(self._load(Frame.TIMES), [at], source_etype=I64))
+        b.store(self._now(), b.gep(self._load(Frame.TIMES), [at], source_etype=I64))
+
+    def _now(self) -> Any:
+        b, clock = self.c.b, self.target.clock
+        if clock:
+            return b.asm(ll.FunctionType(I64, []), clock, "=r", [], side_effect=True)
+        return b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
 
     def _step(self, number: int, kernel: int, operands: Sequence[Operand], threads: Any) -> None:
         c = self.c

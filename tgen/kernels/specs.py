@@ -1,10 +1,11 @@
-"""The two kinds of kernel. A spec is frozen and hashable: it is the key under which equal kernels are compiled once.
+"""The kinds of kernel. A spec is frozen and hashable: it is the key under which equal kernels are compiled once.
 
 Operands are passed as pointers (already at their base offset) in the order inputs, outputs; symbols as an array of i64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..ir.dims import DimLike, ceildiv, product
@@ -180,7 +181,20 @@ class AttendKernel:
         return sum(self.areas, 0)
 
 
-Kernel = LoopKernel | ContractKernel | AttendKernel
+@dataclass(frozen=True)
+class RoutineKernel:
+    """A `Routine` with the dtypes of its operands (inputs, then outputs), each in one piece of memory."""
+
+    function: Callable[..., None]
+    units: DimLike
+    sizes: tuple[DimLike, ...]
+    work: DimLike
+    scratch: DimLike
+    inputs: tuple[DType, ...]
+    outputs: tuple[DType, ...]
+
+
+Kernel = LoopKernel | ContractKernel | AttendKernel | RoutineKernel
 
 
 def _aligned(size: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..ir.dims import DimLike, dim_max, evaluate_dim, nonnegative
 from ..ir.errors import Unsupported
 from ..ir.expr import Index, Load, affine, call, index
-from ..ir.forms import Join, Reshape, Scatter
+from ..ir.forms import Join, Reshape, Routine, Scatter
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, symbols_of
 from ..ir.loops import LoopProgram, Stage
 from ..ir.ops.attend import TiledAttend
@@ -15,7 +15,7 @@ from ..ir.ops.fused import Loops, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads
 from ..kernels.loops import loop_kernel
-from ..kernels.specs import Kernel, LoopKernel
+from ..kernels.specs import Kernel, LoopKernel, RoutineKernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
 from .attend import attend_kernel
@@ -96,7 +96,8 @@ class _Builder:
 
     def _reserve(self, value: Value, place: Place) -> None:
         form = value.op.form(*(v.type for v in value.node.inputs))
-        if value not in self.reserved and (self._writes(value) or isinstance(form, (Join, Scatter))):
+        in_one_piece = isinstance(form, Routine) and place.contiguous(value.type.shape)
+        if value not in self.reserved and (self._writes(value) or in_one_piece or isinstance(form, (Join, Scatter))):
             self.reserved[value] = place
 
     def _reserve_join(self, node: Node) -> None:
@@ -167,6 +168,8 @@ class _Builder:
             self._join(node)
         elif isinstance(form, Scatter):
             self._scatter(node, form)
+        elif isinstance(form, Routine):
+            self._routine(node, form)
         else:
             raise Unsupported(f"{node.origin or op}: no kernel for {op.name}")
 
@@ -281,6 +284,22 @@ class _Builder:
         inputs = (*(v.type.dtype for v in node.inputs), value.type.dtype)
         kernel = LoopKernel(form.extents, 0, (Stage("each", body, output=0, index=(at,)),), inputs, (value.type.dtype,), None)
         self._step(kernel, [*zip(places, inputs), (result, value.type.dtype)], node.origin)
+
+    def _routine(self, node: Node, form: Routine) -> None:
+        places = [self._in_one_piece(v, node.origin) for v in node.inputs]
+        results = [self._new(Value(node, k)) for k in range(len(node.types))]
+        inputs, outputs = tuple(v.type.dtype for v in node.inputs), tuple(t.dtype for t in node.types)
+        kernel = RoutineKernel(form.function, form.units, form.sizes, form.work, form.scratch, inputs, outputs)
+        self._step(kernel, [*zip(places, inputs), *zip(results, outputs)], node.origin)
+
+    def _in_one_piece(self, value: Value, origin: str) -> Place:
+        """The place of a value if its elements follow one another there, else that of a copy."""
+        place = self.place(value)
+        if place.contiguous(value.type.shape):
+            return place
+        copy = self._whole(Buffer("arena", bytes=value.type.bytes), value.type)
+        self._copy(value, copy, origin)
+        return copy
 
     def _copy(self, value: Value, place: Place, origin: str) -> None:
         body = Load(value.type.dtype, 0, tuple(index(k) for k in range(value.type.rank)))

@@ -8,7 +8,7 @@ from itertools import groupby
 from ..ir.dims import DimLike
 from ..ir.graph import Tensor
 from ..ir.types import TensorType, contiguous_strides
-from ..kernels.specs import AttendKernel, ContractKernel, Kernel, LoopKernel
+from ..kernels.specs import AttendKernel, ContractKernel, Kernel, RoutineKernel
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def describe(kernel: Kernel) -> str:
         shape = "x".join(map(str, (*kernel.batch, kernel.rows, kernel.columns, kernel.depth, kernel.width)))
         how = f"{kernel.qk.tile} and {kernel.pv.tile}, {kernel.row_block} rows by {kernel.column_block} columns"
         return f"attend {shape} by {how}, {len(kernel.qk.products)} products, scores {kernel.scores}"
-    assert isinstance(kernel, LoopKernel)
+    if isinstance(kernel, RoutineKernel):
+        return f"routine {kernel.function.__name__} of {', '.join(map(str, kernel.sizes))}, {kernel.units} units"
     extents = ", ".join(f"i{k}<{e}" for k, e in enumerate(kernel.extents))
     stages = "; ".join(f"s{k} = {s}" for k, s in enumerate(kernel.stages))
     return f"loops [{extents}] rows {kernel.rows}, lanes along {kernel.vector}: {stages}"

@@ -1,5 +1,7 @@
 """ONNX operators whose attributes, versions or arity differ from the IR's, a file a family. Importing this fills the registry."""
 
-from . import attention, control, elementwise, movement, normalisation, quantisation, reduction, shapes, transformer
+import importlib
+import pkgutil
 
-__all__ = ["attention", "control", "elementwise", "movement", "normalisation", "quantisation", "reduction", "shapes", "transformer"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
