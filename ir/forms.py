@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from .dims import DimLike
 from .dtypes import I64
@@ -92,7 +91,7 @@ class Routine:
     scratch: DimLike = 0
 
 
-Form = Union[Map, Reduce, Contract, Reshape, Join, Scatter, Routine]
+Form = Map | Reduce | Contract | Reshape | Join | Scatter | Routine
 
 
 def broadcast_index(source: TensorType, rank: int, axes: Sequence[Expr]) -> tuple[Expr, ...]:
