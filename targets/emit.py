@@ -22,6 +22,12 @@ def splat(b: Any, element: Any, lanes: int) -> Any:
     return b.shuffle_vector(vector, ll.Constant(vector_type, ll.Undefined), ll.Constant(ll.VectorType(i32, lanes), [0] * lanes))
 
 
+def splat_lane(b: Any, vector: Any, lane: int, lanes: int) -> Any:
+    """Lane number `lane` of a vector in each of `lanes` lanes."""
+    numbers = ll.Constant(ll.VectorType(ll.IntType(32), lanes), [lane] * lanes)
+    return b.shuffle_vector(vector, ll.Constant(vector.type, ll.Undefined), numbers)
+
+
 def prefetch(b: Any, pointer: Any) -> None:
     """Brings the line at pointer, which need not exist, towards L2."""
     i32 = ll.IntType(32)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from ..ir.errors import TgenError
+from .aarch64 import NEON, NEON_DOT, NEON_MATRIX
 from .generic import GENERIC
 from .target import Target
 from .x86 import AMX, AVX2, AVX512, AVX512_BF16, AVX512_VNNI, AVX_VNNI
@@ -16,8 +17,8 @@ class UnknownTarget(TgenError):
 
 
 def all_targets() -> tuple[Target, ...]:
-    """Every target, best first."""
-    return (AMX, AVX512_BF16, AVX512_VNNI, AVX512, AVX_VNNI, AVX2, GENERIC)
+    """Every target, best first within an architecture; the last one runs anywhere."""
+    return (AMX, AVX512_BF16, AVX512_VNNI, AVX512, AVX_VNNI, AVX2, NEON_MATRIX, NEON_DOT, NEON, GENERIC)
 
 
 def find_target(name: str, host_features: Iterable[str], host_triple: str) -> Target:

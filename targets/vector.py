@@ -39,10 +39,15 @@ class VectorTile(MacTile):
         vector.align = self.accumulate.size
         return vector
 
+    @property
+    def word(self) -> ll.Type:
+        """What is read of A in one step: k_pack elements."""
+        return _LLVM[self.a.name]
+
     def load_a(self, b: Any, pointer: Any, stride: Any, slot: int) -> Any:
-        element = b.load(pointer, typ=_LLVM[self.a.name])
-        element.align = self.a.size
-        return splat(b, element, self.n)
+        word = b.load(pointer, typ=self.word)
+        word.align = self.a.size
+        return splat(b, word, self.n)
 
     def load_b(self, b: Any, pointer: Any, slot: int) -> Any:
         vector = b.load(pointer, typ=ll.VectorType(_LLVM[self.b.name], self.n))

@@ -16,11 +16,11 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ...ir.dtypes import DType
+from ..dot import DotTile
 from ..emit import address, splat
 from ..target import Target
 from ..tile import MacTile
 from .amx import INT8_TILES, TDPBF16PS, AmxTile
-from .dot import DotTile
 
 _I8, _I32, _I64, _VOID, _PTR = ll.IntType(8), ll.IntType(32), ll.IntType(64), ll.VoidType(), ll.PointerType()
 _ROW, _ROWS, _TILES = 64, 16, 8

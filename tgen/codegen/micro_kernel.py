@@ -124,14 +124,14 @@ class _MicroEmitter:
         c, tile = self.c, self.tile
         slots = [c.slot(tile.vector) for _ in range(self.rows * self.columns)] if tile.broadcast else None  # type: ignore[attr-defined]
         self._start(slots)
-        row_offsets = [self._row_offset(i) for i in range(self.rows)]
+        a_rows = [(self._row_offset(i * tile.m), self._stride(i)) for i in range(self.rows)]
         unroll = tile.unroll
         whole = c.b.and_(self.steps, I64(-unroll))
         if unroll > 1:
             with c.loop(I64(0), whole, unroll) as step:
-                self._steps([c.b.add(step, I64(u)) for u in range(unroll)], row_offsets, slots)
+                self._steps([c.b.add(step, I64(u)) for u in range(unroll)], a_rows, slots)
         with c.loop(whole if unroll > 1 else I64(0), self.steps) as step:
-            self._steps([step], row_offsets, slots)
+            self._steps([step], a_rows, slots)
         self._store(slots)
         return c.finish()
 
@@ -152,15 +152,22 @@ class _MicroEmitter:
             for slot, value in zip(slots, values):
                 self.c.b.store(value, slot)
 
-    def _row_offset(self, i: int) -> Any:
-        row = self.c.minimum(I64(i), self.last_row) if self.tile.broadcast else I64(i * self.tile.m)
-        return self.c.b.mul(row, self.row_stride)
+    def _row_offset(self, row: int) -> Any:
+        there = self.c.minimum(I64(row), self.last_row) if self.tile.broadcast else I64(row)
+        return self.c.b.mul(there, self.row_stride)
 
-    def _steps(self, steps: Sequence[Any], row_offsets: Sequence[Any], slots: list[Any] | None) -> None:
+    def _stride(self, i: int) -> Any:
+        """Bytes from the first row of A's tile i to the second, which may be the first again where no more rows are left."""
+        tile = self.tile
+        if not tile.broadcast or tile.m == 1:
+            return self.row_stride
+        return self.c.b.sub(self._row_offset(i * tile.m + 1), self._row_offset(i * tile.m))
+
+    def _steps(self, steps: Sequence[Any], a_rows: Sequence[tuple[Any, Any]], slots: list[Any] | None) -> None:
         """Consecutive k steps; between them accumulators are values, around them they are in slots."""
         values = self._values(slots)
         for step in steps:
-            self._step(step, row_offsets, values)
+            self._step(step, a_rows, values)
 
         self._keep(slots, values)
 
@@ -169,7 +176,7 @@ class _MicroEmitter:
             return list(range(self.rows * self.columns))
         return [self.c.b.load(slot, typ=self.tile.vector) for slot in slots]  # type: ignore[attr-defined]
 
-    def _step(self, step: Any, row_offsets: Sequence[Any], values: list[Any]) -> None:
+    def _step(self, step: Any, a_rows: Sequence[tuple[Any, Any]], values: list[Any]) -> None:
         """All products of one k step; parts are loaded when a product first needs them."""
         c, tile = self.c, self.tile
         along_b = c.b.mul(step, self.b_step)
@@ -187,9 +194,9 @@ class _MicroEmitter:
                 loaded_b = j
             if i != loaded_a:
                 xs, loaded_a = [], i
-            for m, row in enumerate(row_offsets):
+            for m, (row, stride) in enumerate(a_rows):
                 if len(xs) == m:
-                    xs.append(tile.load_a(c.b, c.at(c.at(self.a[i], row), along_a), self.row_stride, count + m))
+                    xs.append(tile.load_a(c.b, c.at(c.at(self.a[i], row), along_a), stride, count + m))
                 for n, y in enumerate(ys):
                     k = m * self.columns + n
                     values[k] = tile.mac(c.b, values[k], xs[m], y)
