@@ -6,9 +6,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .dims import Dim, DimLike, substitute
 from .dtypes import DType
@@ -19,8 +17,12 @@ from .loops import LoopProgram
 from .types import TensorType
 
 if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform  # `typing` has it since Python 3.11
+
     from .builder import Builder
     from .graph import Value
+else:
+    dataclass_transform = lambda **_: lambda decorator: decorator
 
 OPS: dict[str, type[Op]] = {}
 _WITHOUT_BODIES = (Expr, DType, TensorType, Dim)  # dataclasses that hold no expressions below them
@@ -34,22 +36,25 @@ class Op:
     reference  NumPy arrays → array (or tuple): the meaning, written independently of `form`
     form       types of the operands → the loop it is; or
     decompose  builder and operands → the values it is made of, for composite ops
-    Symbolic dimensions in fields are replaced by integers (`bind`) before `reference` is called.
+    Symbolic dimensions in fields are replaced by integers (`bind`) before `reference` is called. Each operator names the operands
+    that it takes; `Any` twice, for positions and keywords, is how typing says that a subclass chooses its parameters.
     """
 
     name: str = ""
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
 
-    def infer(self, *types: TensorType) -> TensorType | tuple[TensorType, ...]:
+    def infer(self, *types: Any, **_: Any) -> TensorType | tuple[TensorType, ...]:
         raise NotImplementedError(f"{self.name}.infer")
 
-    def reference(self, *arrays: np.ndarray) -> Any:
+    def reference(self, *arrays: Any, **_: Any) -> Any:
         raise NotImplementedError(f"{self.name}.reference")
 
-    def form(self, *types: TensorType) -> Form | None:
+    def form(self, *types: Any, **_: Any) -> Form | None:
         """None for a composite op (which has `decompose`) and for sources."""
         return None
 
-    def decompose(self, build: Builder, *operands: Value) -> Value | tuple[Value, ...] | None:
+    def decompose(self, build: Builder, *operands: Any, **_: Any) -> Value | tuple[Value, ...] | None:
         """None for an op that has a form."""
         return None
 
@@ -59,7 +64,7 @@ class Op:
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
-        return tuple(f.name for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+        return tuple(f.name for f in dataclasses.fields(cls))
 
     @functools.cached_property
     def bodies(self) -> tuple[Expr | LoopProgram, ...]:
@@ -71,11 +76,12 @@ class Op:
         return type(self).decompose is not Op.decompose
 
     def __str__(self) -> str:
-        shown = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))  # type: ignore[arg-type]
+        shown = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
         attributes = ", ".join(f"{name}={value}" for name, value, default in shown if value != default)
         return f"{self.name}{{{attributes}}}" if attributes else self.name
 
 
+@dataclass_transform(frozen_default=True)
 def op(cls: _OpClass) -> _OpClass:
     """Registers an operator under its class name in snake case (`MatMul` → `mat_mul`, or the class's own `name`)."""
     made: Any = dataclasses.dataclass(frozen=True, repr=False)(cls)

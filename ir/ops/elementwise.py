@@ -5,7 +5,7 @@ Here: the base class and arithmetic. Activations, comparisons and conversions ha
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Elementwise(Op):
         shape = broadcast(*(t.shape for t in operands))
         return TensorType(self.form(*operands).body.dtype, shape)
 
-    def body(self, *operands: Expr) -> Expr:
+    def body(self, *operands: Any, **_: Any) -> Expr:
         raise NotImplementedError(f"{self.name}.body")
 
     def form(self, *operands: TensorType) -> Map:
