@@ -21,7 +21,7 @@ class MacTile:
 
     For the cost model: cycles: of one instruction at full throughput; load_cycles, store_cycles: of an operand from, an accumulator to L1;
     latency: from one instruction to the next on the same accumulator; stream: the share of the bandwidth from L2 and beyond that its
-    loads reach.
+    loads reach. nearest: sums are rounded to nearest; those that are not have no float32 quality, whatever is added up.
 
     broadcast: A is read one word (k_pack elements) at a time and spread over a vector; otherwise A is a tile of m rows and
     must lie in memory padded to whole tiles.
@@ -43,6 +43,7 @@ class MacTile:
     store_cycles: float = 1.0
     latency: float = 4.0
     stream: float = 1.0
+    nearest: bool = True
 
     def reference(self, c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """c[m, n] + a[m, k] @ b[k, n] in the accumulator's dtype; b is given unpacked."""

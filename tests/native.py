@@ -1,4 +1,8 @@
-"""Helpers of the tests: run a graph as machine code on a target, also on targets that this CPU lacks (emulated)."""
+"""Helpers of the tests: run a graph as machine code on a target, also on targets that this CPU lacks.
+
+Of the same architecture: with the instructions it lacks emulated. Of another: in an emulator of the whole machine where one is installed
+(see tests/aarch64), else with their instructions emulated too.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,15 @@ from tgen.codegen.runtime import process_runtime
 from tgen.compiler import compile_graph, machine_of
 from tgen.executable import Executable
 from tgen.ir.graph import Graph
+from tgen.targets.aarch64 import NEON_MATRIX
+from tgen.targets.aarch64 import emulate as aarch64
 from tgen.targets.find import all_targets, find_target
 from tgen.targets.generic import GENERIC
 from tgen.targets.target import Target
 from tgen.targets.x86 import AMX, AVX2, AVX512
-from tgen.targets.x86.emulate import emulated
+from tgen.targets.x86 import emulate as x86
+
+from .aarch64.cross import CrossExecutable, missing
 
 
 def host() -> Target:
@@ -25,21 +33,27 @@ def host() -> Target:
 
 
 def runnable_targets(every: bool = False) -> dict[str, Target]:
-    """The targets this machine can run: really, or with what it lacks emulated (wide vectors are split by LLVM).
+    """The targets this machine can run: really, or emulated (wide vectors are split by LLVM).
 
-    every: also those that differ from their neighbours in how they multiply only.
+    every: also those that differ from their neighbours in how they multiply only (those of AArch64 have tests of their own).
     """
     features = llvm.host_features()
-    generic = find_target("generic", features, llvm.host_triple())
-    targets = {"generic": generic}
     base = host()
-    for target in all_targets()[-2::-1] if every else (AVX2, AVX512, AMX):
-        if target.runs_on(features):
-            targets[target.name] = target
-        elif base.triple.startswith("x86_64"):
-            copy = emulated(target, base)
-            targets[copy.name] = copy
-    return targets
+    targets = [find_target("generic", features, llvm.host_triple())]
+    x86_targets = (t for t in reversed(all_targets()) if t.triple == AVX2.triple)
+    for target in (*(x86_targets if every else (AVX2, AVX512, AMX)), NEON_MATRIX):
+        if is_native(target) and target.runs_on(features):
+            targets.append(target)
+        elif target is NEON_MATRIX:
+            targets.append(aarch64.emulated(target, base) if missing() else target)
+        elif is_native(target):
+            targets.append(x86.emulated(target, base))
+    return {target.name: target for target in targets}
+
+
+def is_native(target: Target) -> bool:
+    """Whether a target is of this machine's architecture."""
+    return not target.triple or target.triple.split("-")[0] == llvm.host_triple().split("-")[0]
 
 
 def build_executable(
@@ -48,6 +62,8 @@ def build_executable(
     """The graph compiled for a target, without cache."""
     target = target or host()
     compiled = compile_graph(graph, target, precision, mask=mask)
+    if not is_native(target):
+        return CrossExecutable(compiled, threads)
     if target.uses_tiles:
         from tgen.runtime.amx import ask_permission
 
@@ -86,4 +102,4 @@ class Guarded:
         assert _libc.mprotect(self._base, self._size, mmap.PROT_READ | mmap.PROT_WRITE) == 0
 
 
-__all__ = ["GENERIC", "Guarded", "build_executable", "host", "run_native", "runnable_targets"]
+__all__ = ["GENERIC", "Guarded", "build_executable", "host", "is_native", "run_native", "runnable_targets"]

@@ -86,5 +86,6 @@ def dot_tile(name: str, a: DType, b: DType, accumulate: DType, needs: str, swapp
     """A dot product of 32-bit words, two a cycle."""
     pack = 4 // a.size
     intrinsic = f"aarch64.neon.{name}.{'v4f32.v8bf16' if a.is_float else 'v4i32.v16i8'}"
-    inner = DotTile(f"{name}.{a}{b}", 1, 4, pack, a, b, accumulate, pack, needs, 32, 0.5, intrinsic=intrinsic, swapped=swapped)
-    return by_element(inner)
+    nearest = not a.is_float  # bfdot rounds to odd
+    geometry = (f"{name}.{a}{b}", 1, 4, pack, a, b, accumulate, pack, needs, 32, 0.5)
+    return by_element(DotTile(*geometry, nearest=nearest, intrinsic=intrinsic, swapped=swapped))

@@ -74,7 +74,8 @@ class MatrixTile(VectorTile):
 
 def _matrix(name: str, a: DType, b: DType, accumulate: DType, intrinsic: str, needs: str) -> MatrixTile:
     depth = 8 // a.size
-    return MatrixTile(name, 2, 2, depth, a, b, accumulate, depth, needs, 32, 0.5, intrinsic=intrinsic)
+    nearest = not a.is_float  # bfmmla rounds to odd
+    return MatrixTile(name, 2, 2, depth, a, b, accumulate, depth, needs, 32, 0.5, nearest=nearest, intrinsic=intrinsic)
 
 
 INT8_MATRICES = (

@@ -18,6 +18,7 @@ import llvmlite.ir as ll
 from ...ir.dtypes import DType
 from ..dot import DotTile
 from ..emit import address, splat
+from ..emulate import EmulatedDotTile, plus, times
 from ..target import Target
 from ..tile import MacTile
 from .amx import INT8_TILES, TDPBF16PS, AmxTile
@@ -42,23 +43,6 @@ class EmulatedAmxTile(AmxTile):
         _BODIES[name](builder, list(function.args))
         builder.ret_void()
         return function
-
-
-@dataclasses.dataclass(frozen=True)
-class EmulatedDotTile(DotTile):
-    """The verbs of `DotTile`, calling a function that this module defines."""
-
-    def mac(self, b: Any, acc: Any, x: Any, y: Any) -> Any:
-        name = f"emulated.{self.name}.{self.a}.{self.b}"
-        function = b.module.globals.get(name)
-        if function is None:
-            function = ll.Function(b.module, ll.FunctionType(self.vector, [v.type for v in (acc, x, y)]), name)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            builder = ll.IRBuilder(function.append_basic_block())
-            total, left, right = function.args
-            builder.ret(_dot(builder, total, left, right, self.a, self.b))
-        return b.call(function, [acc, x, y])
 
 
 def emulated(target: Target, host: Target) -> Target:
@@ -146,52 +130,13 @@ def _tile_dot(x: DType, y: DType) -> Callable[[Any, list[Any]], None]:
             for k in range(_ROWS):
                 word = splat(b, b.load(b.gep(a_row, [_I64(4 * k)], source_etype=_I8), typ=_I32), 16)
                 words = b.load(_row(b, other, _I64(k)), typ=_WORDS)
-                sums = [_plus(b, s, _times(b, word, words, x, y, p)) for p, s in enumerate(sums)]
-            total = functools.reduce(lambda s, t: _plus(b, s, t), sums)
-            b.store(_plus(b, b.load(_row(b, c, row), typ=accumulators), total), _row(b, c, row), align=4)
+                sums = [plus(b, s, times(b, word, words, x, y, p)) for p, s in enumerate(sums)]
+            total = functools.reduce(lambda s, t: plus(b, s, t), sums)
+            b.store(plus(b, b.load(_row(b, c, row), typ=accumulators), total), _row(b, c, row), align=4)
 
         _each_row(b, body)
 
     return instruction
-
-
-def _dot(b: Any, total: Any, x: Any, y: Any, x_type: DType, y_type: DType) -> Any:
-    """total + Σ_p x[p]·y[p] over the elements p of 32-bit words, one after the other."""
-    for p in range(32 // x_type.bits):
-        total = _plus(b, total, _times(b, x, y, x_type, y_type, p))
-    return total
-
-
-def _plus(b: Any, x: Any, y: Any) -> Any:
-    return _flushed(b, b.fadd(x, y)) if x.type == _FLOATS else b.add(x, y)
-
-
-def _times(b: Any, x: Any, y: Any, x_type: DType, y_type: DType, p: int) -> Any:
-    """The products of elements p: exact (of bf16, but for the ends of the range)."""
-    left, right = _part(b, x, x_type, p), _part(b, y, y_type, p)
-    return b.fmul(left, right) if x_type.is_float else b.mul(left, right)
-
-
-def _part(b: Any, words: Any, dtype: DType, p: int) -> Any:
-    """Element p of each word: as float32 (bf16 is its upper half) or as a 32-bit integer."""
-    top = b.shl(words, _same(words, 32 - dtype.bits * (p + 1)))
-    if dtype.is_float:
-        halves = b.and_(top, _same(words, 0xFFFF0000))
-        return _flushed(b, b.bitcast(halves, ll.VectorType(ll.FloatType(), words.type.count)))
-    down = _same(words, 32 - dtype.bits)
-    return b.ashr(top, down) if dtype.kind == "int" else b.lshr(top, down)
-
-
-def _flushed(b: Any, x: Any) -> Any:
-    """x with zeros for subnormal numbers."""
-    words = b.bitcast(x, ll.VectorType(_I32, x.type.count))
-    exponent = b.and_(words, _same(words, 0x7F800000))
-    small = b.icmp_unsigned("==", exponent, _same(words, 0))
-    return b.bitcast(b.select(small, b.and_(words, _same(words, 0x80000000)), words), x.type)
-
-
-def _same(x: Any, value: int) -> Any:
-    return ll.Constant(x.type, [value] * x.type.count)
 
 
 _BODIES: dict[str, Callable[[Any, list[Any]], None]] = {

@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from tests.native import host, runnable_targets
+from tests.native import host, is_native, runnable_targets
 from tgen.artefact import aligned_bytes
 from tgen.bench import calibrate
 from tgen.bench.calibrate import Ceilings, Level, measure, model_tiles, product_peak
@@ -31,7 +31,7 @@ def run_alone(ir: str, name: str, target, memory: np.ndarray, area: int, rounds:
     ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)(library.address(name))(0, 1, frame.ctypes.data)
 
 
-TILES = [(t, tile) for t in runnable_targets().values() for tile in model_tiles(t)]
+TILES = [(t, tile) for t in runnable_targets().values() if is_native(t) for tile in model_tiles(t)]
 
 
 @pytest.mark.parametrize(("target", "tile"), TILES, ids=[f"{t.name}-{tile.name}" for t, tile in TILES])

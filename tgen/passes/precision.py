@@ -91,11 +91,13 @@ def _parts(build: Builder, x: Value, count: int) -> list[Value]:
 
 
 def faster_on(target: Target) -> Faster:
-    """By the target's cost model: do the bfloat16 products take fewer cycles than the float32 product?"""
+    """By the target's cost model: do the bfloat16 products take fewer cycles than the float32 product, at the quality asked for?"""
 
     def faster(shape: Shape, products: Products) -> bool:
         parts = choose(target, (BF16, BF16, F32), shape, products)
         whole = choose(target, (F32, F32, F32), shape)
+        if parts is not None and products == PRODUCTS["highest"] and not parts.tile.nearest:
+            return False
         return parts is not None and (whole is None or parts.cycles < whole.cycles)
 
     return faster
