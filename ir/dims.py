@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import Union, overload
 
 from .errors import TypeMismatch
 
@@ -132,6 +132,14 @@ def floordiv(a: DimLike, b: DimLike) -> DimLike:
         return a // b
     exact = _divide_exactly(a, b) if b != 0 else None
     return exact if exact is not None else Dim((((Apply("floordiv", a, b),), 1),))
+
+
+@overload
+def ceildiv(a: int, b: int) -> int: ...
+
+
+@overload
+def ceildiv(a: DimLike, b: DimLike) -> DimLike: ...
 
 
 def ceildiv(a: DimLike, b: DimLike) -> DimLike:

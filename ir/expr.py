@@ -208,7 +208,7 @@ def const(value: Number | np.generic, dtype: DType) -> Const:
     return Const(dtype, repr(int(np.array(int(value), dtype.numpy))))
 
 
-def index(axis: int) -> Index:
+def index(axis: int) -> Expr:
     return Index(I64, axis)
 
 
@@ -277,14 +277,13 @@ def _fold_index(fn: str, operands: tuple[Expr, ...]) -> Expr | None:
     """x+0, x*1, x*0 and arithmetic on dimensions: keeps index expressions affine and short."""
     if fn not in ("add", "sub", "mul"):
         return None
-    dims = [_as_dim(x) for x in operands]
-    if dims[0] is not None and dims[1] is not None:
-        a, b = dims
-        return size(a + b if fn == "add" else a - b if fn == "sub" else a * b)
     a, b = operands
-    if (fn in ("add", "sub") and dims[1] == 0) or (fn == "mul" and (dims[1] == 1 or dims[0] == 0)):
+    m, n = _as_dim(a), _as_dim(b)
+    if m is not None and n is not None:
+        return size(m + n if fn == "add" else m - n if fn == "sub" else m * n)
+    if (fn in ("add", "sub") and n == 0) or (fn == "mul" and (n == 1 or m == 0)):
         return a
-    if (fn == "add" and dims[0] == 0) or (fn == "mul" and (dims[0] == 1 or dims[1] == 0)):
+    if (fn == "add" and m == 0) or (fn == "mul" and (m == 1 or n == 0)):
         return b
     return None
 

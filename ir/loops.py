@@ -14,8 +14,9 @@ no columns.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -118,13 +119,13 @@ def interpret(program: LoopProgram, arrays: Sequence[np.ndarray]) -> tuple[np.nd
     return tuple(outputs)
 
 
-def _evaluate(body: Expr, leaf: object, empty: bool) -> np.ndarray:
+def _evaluate(body: Expr, leaf: Callable[[Expr], Any], empty: bool) -> np.ndarray:
     if empty:  # loads of an empty space could index an empty array
         return np.zeros((), body.dtype.numpy)
-    return evaluate_expr(body, leaf, {})  # type: ignore[arg-type]
+    return evaluate_expr(body, leaf, {})
 
 
-def identity(combine: str, dtype: np.dtype) -> np.generic:  # type: ignore[type-arg]
+def identity(combine: str, dtype: np.dtype) -> np.generic:
     """The value a reduction starts from: 0, 1, the least or the greatest value, True or False."""
     if combine in ("and", "or"):
         return np.bool_(combine == "and")

@@ -85,6 +85,7 @@ def _shift(function: Callable[..., Any]) -> Callable[..., Any]:
     return shifted
 
 
+_function: Callable[..., Any]
 for _name, _function in {"add": np.add, "sub": np.subtract, "mul": np.multiply}.items():
     _add(_name, 2, "fi", _function, primitive=True)
 _add("div", 2, "fi", truncated_division, primitive=True)

@@ -22,7 +22,7 @@ Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 _KEPT = 16  # specialisations of one model that are kept
 
 
-class Prepared(BackendRep):  # type: ignore[misc]
+class Prepared(BackendRep):
     """A model that is ready to run; makes a program for each value of the inputs that hold shapes, if it has such inputs."""
 
     def __init__(self, model: onnx.ModelProto, make: Callable[[Graph], Run]) -> None:
@@ -81,7 +81,7 @@ class Prepared(BackendRep):  # type: ignore[misc]
         return tuple(n.op.label for n in graph.inputs if isinstance(n.op, Input)), self._make(graph)
 
 
-class TgenBackend(Backend):  # type: ignore[misc]
+class TgenBackend(Backend):
     """Compiles models for this machine and runs them."""
 
     @classmethod

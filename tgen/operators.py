@@ -34,7 +34,7 @@ def table() -> str:
 
 def _line(cls: type[Op]) -> str:
     meaning = " ".join((cls.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
-    attributes = ", ".join(f"`{f.name}`" for f in dataclasses.fields(cls))  # type: ignore[arg-type]
+    attributes = ", ".join(f"`{f.name}`" for f in dataclasses.fields(cls))
     return f"| `{cls.name}` | {attributes} | {meaning} | {'composite' if cls.decompose is not Op.decompose else ''} |\n"
 
 

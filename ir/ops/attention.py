@@ -113,7 +113,7 @@ class ScaledDotProductAttention(Op):
         (_, heads, length, depth), groups = q.shape, k.shape[1]
         head, row, column = index(1), index(2), index(3)
         if heads != groups:
-            head, row = head * (heads // groups) + call("div", row, size(length)), call("rem", row, size(length))
+            head, row = head * size(heads // groups) + call("div", row, size(length)), call("rem", row, size(length))
         scores = Kept(wide, 0) * self._factor(depth)
         if self.softcap:
             scores = call("tanh", scores / self.softcap) * self.softcap

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..dims import DimLike, product
+from ..dims import DimLike, evaluate_dim, product
 from ..dtypes import F32, I64, DType
 from ..errors import TypeMismatch
 from ..forms import Routine
@@ -52,7 +52,7 @@ class TopK(Op):
         order = np.argsort(x, axis=self.axis, kind="stable")  # NaN last
         if self.largest:  # equal elements stay in order when the reversed array is sorted and read backwards
             order = x.shape[self.axis] - 1 - np.flip(np.argsort(np.flip(x, self.axis), axis=self.axis, kind="stable"), self.axis)
-        best = np.take(order, np.arange(self.k), axis=self.axis)
+        best = np.take(order, np.arange(evaluate_dim(self.k, {})), axis=self.axis)
         return np.take_along_axis(x, best, self.axis), best.astype(np.int64)
 
 

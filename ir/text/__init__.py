@@ -64,7 +64,7 @@ def print_graph(graph: Graph) -> str:
 def op_text(op: Op) -> str:
     """`name{attribute=value, …}`, without attributes that have their default."""
     shown = []
-    for field in dataclasses.fields(op):  # type: ignore[arg-type]
+    for field in dataclasses.fields(op):
         value = getattr(op, field.name)
         if field.default is dataclasses.MISSING or exact(value) != exact(field.default):
             shown.append(f"{field.name}={_value_text(value, type(op))}")

@@ -54,15 +54,17 @@ def _compiled(function: Callable[..., None], operands: tuple[DType, ...], sizes:
     import numba
     from numba.core import compiler, errors, registry
 
-    flags = compiler.Flags()
+    untyped: Any = compiler  # it says that it is typed, but has no annotations
+    pointer: Any = numba.types.CPointer
+    flags = untyped.Flags()
     flags.nrt, flags.no_cpython_wrapper, flags.no_cfunc_wrapper, flags.error_model = False, True, True, "numpy"
     target = registry.cpu_target
-    pointers = [numba.types.CPointer(getattr(numba.types, _NUMBA[d.name])) for d in operands]
+    pointers = [pointer(getattr(numba.types, _NUMBA[d.name])) for d in operands]
     integer = numba.types.int64
-    arguments = (integer, integer, *pointers, *[integer] * sizes, numba.types.CPointer(integer))
+    arguments = (integer, integer, *pointers, *[integer] * sizes, pointer(integer))
     with llvm.exclusive:  # Numba works with LLVM too
         try:
-            made = compiler.compile_extra(
+            made = untyped.compile_extra(
                 target.typing_context, target.target_context, _with_helpers(function), arguments, numba.types.none, flags, {}
             )
         except errors.NumbaError as error:

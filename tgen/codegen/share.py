@@ -95,4 +95,4 @@ class _Typed:
         self.type = pointer.type
 
     def get_reference(self) -> str:
-        return self.pointer.get_reference()  # type: ignore[no-any-return]
+        return self.pointer.get_reference()

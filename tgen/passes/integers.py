@@ -86,7 +86,7 @@ def _product(build: Builder, a: _Term, b: _Term) -> Value:
         left = build.cast(a.value, to=I32)
         rows = build.reduce_sum(left if a.zero is None else build.sub(left, a.zero), axes=(-1,))
         result = build.sub(result, build.mul(rows, b.zero))
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _of_8_bits(build: Builder, x: Value, k_axis: int) -> list[_Term]:

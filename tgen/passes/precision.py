@@ -64,7 +64,7 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
         build, new = Builder(), op.in_parts(products)
         with build.origin(node.origin):
             parts = (_parts(build, x, new.parts) for x in inputs[:3])
-            return build.apply(new, *itertools.chain.from_iterable(parts), *inputs[3:])  # type: ignore[no-any-return]
+            return build.apply(new, *itertools.chain.from_iterable(parts), *inputs[3:])
 
     return rewrite(graph, [split, split_attention])
 

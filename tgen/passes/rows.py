@@ -43,8 +43,8 @@ Result = tuple[Group, int]
 def find(result: Result) -> Result:
     """Where a result is computed by now."""
     group, number = result
-    while group.into is not None:
-        group, number = group.into[0], number + group.into[1]
+    while (into := group.into) is not None:
+        group, number = into[0], number + into[1]
     return group, number
 
 

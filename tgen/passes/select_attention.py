@@ -73,7 +73,7 @@ def _block(scores: Choice, values: Choice, m: DimLike, n: DimLike, op: Attend, t
     least = scores.block[0] * scores.tile.m
     rows = ceildiv(min(m, ROWS) if isinstance(m, int) and m else ROWS, least) * least
     unit = math.lcm(scores.block[1] * scores.tile.n, values.tile.k, target.lanes)
-    columns = max(1, int(SCORES_SHARE * target.caches.l1) // (rows * op.accumulate.size * unit)) * unit  # type: ignore[operator]
+    columns = max(1, int(SCORES_SHARE * target.caches.l1) // (rows * op.accumulate.size * unit)) * unit
     if isinstance(n, int):
-        columns = min(columns, ceildiv(max(n, 1), unit) * unit)  # type: ignore[assignment, operator]
-    return rows, columns  # type: ignore[return-value]
+        columns = min(columns, ceildiv(max(n, 1), unit) * unit)
+    return rows, columns

@@ -35,7 +35,8 @@ def reshaped(shape: Sequence[DimLike], strides: Sequence[DimLike], new_shape: Se
                 return None
         if any(group[k][1] != group[k + 1][0] * group[k + 1][1] for k in range(len(group) - 1)):
             return None
-        step, tail = group[-1][1], []
+        step = group[-1][1]
+        tail: list[DimLike] = []
         for extent in reversed(targets):
             tail.insert(0, step)
             step = step * extent

@@ -122,15 +122,16 @@ class Call:
             number = count - len(absent)
             raise InvalidModel(f"{what}: {self.op_type} {self.name!r} has {number} inputs; opset {self.opset} wants {wanted}")
         for name, attribute in self.given.items():
-            wanted = self.schema.attributes.get(name)
-            if wanted is None:
+            defined = self.schema.attributes.get(name)
+            if defined is None:
                 raise InvalidModel(
                     f"{what}: {self.op_type} {self.name!r} has attribute {name!r}, which opset {self.opset} does not define"
                 )
-            if attribute.type != int(wanted.type.value):
+            wanted_type: Any = defined.type  # an Enum, which onnx's stubs don't say
+            if attribute.type != wanted_type.value:
                 kind = AttributeProto.AttributeType.Name(attribute.type).lower()
                 raise InvalidModel(
-                    f"{what}: {self.op_type} {self.name!r}: attribute {name!r} is {kind}, not {wanted.type.name.lower()}"
+                    f"{what}: {self.op_type} {self.name!r}: attribute {name!r} is {kind}, not {wanted_type.name.lower()}"
                 )
 
     def diagnose(self, error: TgenError, what: str) -> TgenError:

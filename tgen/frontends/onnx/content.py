@@ -15,14 +15,17 @@ import numpy as np
 
 from ...ir import dims
 from ...ir.builder import Builder
-from ...ir.dims import Dim, DimLike, nonnegative
+from ...ir.dims import Dim, DimLike, evaluate_dim, nonnegative
 from ...ir.dtypes import BOOL, I64, DType
 from ...ir.errors import Unsupported
 from ...ir.graph import Constant, Input, Value
 from ...ir.op import OPS, Op
 from ...ir.ops.assume import Assume
 from ...ir.ops.comparison import Where
+from ...ir.ops.conversion import Cast
 from ...ir.ops.elementwise import Elementwise
+from ...ir.ops.generate import DimsValue
+from ...ir.ops.movement import Reshape
 
 MAX_CONTENT = 4096  # elements; a longer integer tensor is data, not a shape
 Content = np.ndarray  # dtype object: int | Dim | bool
@@ -91,11 +94,11 @@ class ShapeBuilder(Builder):
         flat = content.reshape(-1).tolist()
         if all(not isinstance(x, Dim) for x in flat):
             return self.constant(np.array(flat, dtype.numpy).reshape(content.shape))
-        value = super().apply(OPS["dims_value"](dims=tuple(flat)))
+        value = super().apply(DimsValue(tuple(flat)))
         if content.ndim != 1:
-            value = super().apply(OPS["reshape"](shape=content.shape), value)
+            value = super().apply(Reshape(content.shape), value)
         if dtype is not I64:
-            value = super().apply(OPS["cast"](to=dtype), value)
+            value = super().apply(Cast(dtype), value)
         self._contents[value] = content
         return value
 
@@ -105,7 +108,7 @@ class ShapeBuilder(Builder):
             return None
         if not all(isinstance(d, int) for v in results for d in v.type.shape):
             return None
-        if sum(int(v.type.elements) for v in results) > MAX_CONTENT:  # type: ignore[arg-type]
+        if sum(evaluate_dim(v.type.elements, {}) for v in results) > MAX_CONTENT:
             return None
         rule = RULES.get(op.name)
         contents = [self.content(v) for v in operands] if rule else []

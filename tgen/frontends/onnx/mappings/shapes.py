@@ -150,10 +150,10 @@ def range_(call: Call, start: Value, limit: Value, delta: Value) -> Value:
 
 def _range_size(call: Call, start: Value, limit: Value, delta: Value) -> DimLike:
     if start.type.dtype.is_float:
-        first, last, step = (float(call.array(v)) for v in (start, limit, delta))
-        if step == 0 or not np.isfinite([first, last, step]).all():
-            raise InvalidModel(f"{call.importer.what}: Range {call.name!r} from {first} to {last} by {step}")
-        return max(0, int(np.ceil((last - first) / step)))
+        a, b, by = (float(call.array(v)) for v in (start, limit, delta))
+        if by == 0 or not np.isfinite([a, b, by]).all():
+            raise InvalidModel(f"{call.importer.what}: Range {call.name!r} from {a} to {b} by {by}")
+        return max(0, int(np.ceil((b - a) / by)))
     (first,), (last,), (step,) = call.ints(start), call.ints(limit), call.ints(delta)
     if isinstance(step, Dim):
         raise DataDependent("symbolic step")
