@@ -59,23 +59,29 @@ F8E4M3 = DType("f8e4m3fn", "float", 8, "float8_e4m3fn")
 F8E4M3UZ = DType("f8e4m3fnuz", "float", 8, "float8_e4m3fnuz")
 F8E5M2 = DType("f8e5m2", "float", 8, "float8_e5m2")
 F8E5M2UZ = DType("f8e5m2fnuz", "float", 8, "float8_e5m2fnuz")
+F8E8M0 = DType("f8e8m0fnu", "float", 8, "float8_e8m0fnu")  # powers of two and NaN; neither sign nor zero
+F4E2M1 = DType("f4e2m1fn", "float", 4, "float4_e2m1fn")
 I64 = DType("i64", "int", 64, "int64")
 I32 = DType("i32", "int", 32, "int32")
 I16 = DType("i16", "int", 16, "int16")
 I8 = DType("i8", "int", 8, "int8")
 I4 = DType("i4", "int", 4, "int4")
+I2 = DType("i2", "int", 2, "int2")
 U64 = DType("u64", "uint", 64, "uint64")
 U32 = DType("u32", "uint", 32, "uint32")
 U16 = DType("u16", "uint", 16, "uint16")
 U8 = DType("u8", "uint", 8, "uint8")
 U4 = DType("u4", "uint", 4, "uint4")
+U2 = DType("u2", "uint", 2, "uint2")
 BOOL = DType("bool", "bool", 8, "bool_")
 STRING = DType("string", "string", 64, "object_")
 
 DTYPES: dict[str, DType] = {
     d.name: d
-    for d in (F64, F32, F16, BF16, F8E4M3, F8E4M3UZ, F8E5M2, F8E5M2UZ)
-    + (I64, I32, I16, I8, I4, U64, U32, U16, U8, U4, BOOL, STRING)
+    for d in (
+        *(F64, F32, F16, BF16, F8E4M3, F8E4M3UZ, F8E5M2, F8E5M2UZ, F8E8M0, F4E2M1),
+        *(I64, I32, I16, I8, I4, I2, U64, U32, U16, U8, U4, U2, BOOL, STRING),
+    )
 }
 
 

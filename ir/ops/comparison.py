@@ -171,21 +171,25 @@ class BitwiseNot(_Bits):
 
 @op
 class BitShift(Elementwise):
-    """x shifted by y bits, direction LEFT or RIGHT; by the width of the dtype or more: 0"""
+    """x shifted by y bits, direction LEFT or RIGHT (of a signed x: its sign stays); y < 0 is as the width of the dtype or more: all are shifted out"""
 
-    kinds: ClassVar[str] = "uint"
+    kinds: ClassVar[str] = "int uint"
     direction: str = "LEFT"
 
     def body(self, x: Expr, y: Expr) -> Expr:
         if self.direction not in ("LEFT", "RIGHT"):
             raise TypeMismatch(f"bit_shift: direction is LEFT or RIGHT, not {self.direction!r}")
-        return call("shl" if self.direction == "LEFT" else "shr", x, y)
+        if self.direction == "LEFT" or x.dtype.kind == "uint":
+            return call("shl" if self.direction == "LEFT" else "shr", x, y)
+        last = x.dtype.bits - 1
+        return call("shr", x, select((y < 0) | (y > last), last, y))
 
     def reference(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         width = x.dtype.itemsize * 8
-        count = np.minimum(y, y.dtype.type(width - 1))
+        inside = (y >= 0) & (y < width)
+        count = np.where(inside, y, y.dtype.type(width - 1))
         shifted = (np.left_shift if self.direction == "LEFT" else np.right_shift)(x, count)
-        return np.where(y >= width, x.dtype.type(0), shifted)
+        return np.where(inside | ((x < 0) & (self.direction == "RIGHT")), shifted, x.dtype.type(0))
 
 
 @op

@@ -7,7 +7,7 @@ import numpy as np
 from .. import expr
 from ..dtypes import BF16, F32, DType
 from ..errors import TypeMismatch
-from ..expr import Arg, Expr, call, cast, select
+from ..expr import Arg, Expr, bitcast, call, cast, select
 from ..forms import Map
 from ..op import Op, op
 from ..types import TensorType
@@ -27,6 +27,24 @@ class Cast(Op):
 
     def form(self, x: TensorType) -> Map:
         return Map(cast(Arg(x.dtype, 0), self.to))
+
+
+@op
+class BitCast(Op):
+    """The bits of x read as `to`, a dtype as wide; a NaN of less than 32 bits becomes a quiet one"""
+
+    to: DType
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.dtype.bits != self.to.bits or "string" in (x.dtype.kind, self.to.kind):
+            raise TypeMismatch(f"bit_cast: {x.dtype} and {self.to} are not of the same width")
+        return x.with_dtype(self.to)
+
+    def reference(self, x: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(x).view(self.to.numpy).reshape(x.shape)
+
+    def form(self, x: TensorType) -> Map:
+        return Map(bitcast(Arg(x.dtype, 0), self.to))
 
 
 GREATEST = float.fromhex("0x1.fep127")  # of bf16

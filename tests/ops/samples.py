@@ -74,7 +74,7 @@ def _results(value: Any) -> list[np.ndarray]:
 
 def check_array(got: np.ndarray, want: np.ndarray, tolerance: float | None, absolute: float, slack: float, what: str) -> None:
     assert got.dtype == want.dtype and got.shape == want.shape, f"{what}: {got.dtype}{got.shape}, wanted {want.dtype}{want.shape}"
-    if got.dtype.kind in "iubOSU":
+    if not dtype_of(got.dtype).is_float:
         wrong = got != want
     else:
         relative = 4 * EPSILON[str(dtype_of(got.dtype))] if tolerance is None else tolerance

@@ -198,8 +198,9 @@ def _binary(rng: np.random.Generator) -> Iterator[Sample]:
             yield Sample(
                 OPS[name](), (values(rng, DTYPES[dtype], (17,)),), numpy_oracle((lambda x: ~x) if name == "not" else _complement)
             )
-    for dtype, (left, right) in itertools.product(UNSIGNED, PAIRS[:3]):
-        operands = values(rng, DTYPES[dtype], left), values(rng, DTYPES[dtype], right, 0, DTYPES[dtype].bits - 1, special=False)
+    for dtype, (left, right) in itertools.product(UNSIGNED + SIGNED, PAIRS[:3]):
+        least, most = 0 if dtype in UNSIGNED else -3, DTYPES[dtype].bits + 3
+        operands = values(rng, DTYPES[dtype], left), values(rng, DTYPES[dtype], right, least, most, special=False)
         for direction in ("LEFT", "RIGHT"):
             yield Sample(OPS["bit_shift"](direction=direction), operands, _shift_oracle(direction))
 
@@ -211,9 +212,11 @@ def _complement(x: np.ndarray) -> np.ndarray:
 def _shift_oracle(direction: str) -> Callable[..., np.ndarray]:
     def run(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         x_wide, y_wide = np.broadcast_arrays(x.astype(object), y.astype(object))
-        mask = (1 << x.dtype.itemsize * 8) - 1
-        shifted = [(a << b) & mask if direction == "LEFT" else a >> b for a, b in zip(x_wide.ravel(), y_wide.ravel())]
-        return np.array(shifted, x.dtype).reshape(x_wide.shape)
+        width = x.dtype.itemsize * 8
+        counts = [b if 0 <= b < width else width for b in y_wide.ravel()]
+        shifted = [a << b if direction == "LEFT" else a >> b for a, b in zip(x_wide.ravel(), counts)]
+        unsigned = np.array([s & (1 << width) - 1 for s in shifted], np.dtype(f"u{x.dtype.itemsize}"))
+        return unsigned.astype(x.dtype).reshape(x_wide.shape)
 
     return run
 
@@ -300,6 +303,36 @@ def _conversions(rng: np.random.Generator) -> Iterator[Sample]:
         low = 0 if to in UNSIGNED else -100
         x = values(rng, DTYPES[source], next(shapes), low, 100, special=ends)
         yield Sample(OPS["cast"](to=DTYPES[to]), (x,), lambda v, to=to: v.astype(DTYPES[to].numpy), 0.0)
+    for source, to in (
+        ("f8e8m0fnu", "f32"),
+        ("f4e2m1fn", "f16"),
+        ("i2", "i8"),
+        ("u2", "f32"),
+        ("f32", "f8e8m0fnu"),
+        ("f32", "f4e2m1fn"),
+    ):
+        x = (
+            rng.integers(0, 1 << DTYPES[source].bits, 99).astype(np.uint8).view(DTYPES[source].numpy)
+            if source != "f32"
+            else rng.normal(size=99).astype(np.float32)
+        )
+        yield Sample(OPS["cast"](to=DTYPES[to]), (x,), lambda v, to=to: v.astype(np.float32).astype(DTYPES[to].numpy), 0.0)
+    for source, to in (
+        ("f32", "i32"),
+        ("u64", "f64"),
+        ("i16", "u16"),
+        ("f16", "i16"),
+        ("i8", "bool"),
+        ("u8", "f8e4m3fn"),
+        ("i4", "u4"),
+    ):
+        x = rng.integers(0, 2 if to == "bool" else 15, (5, 7)).astype(DTYPES[source].numpy)
+        yield Sample(
+            OPS["bit_cast"](to=DTYPES[to]),
+            (x,),
+            lambda v, to=to: np.frombuffer(v.tobytes(), DTYPES[to].numpy).reshape(v.shape),
+            0.0,
+        )
     wide = rng.normal(size=257).astype(np.float32) * np.float32(2.0) ** rng.integers(-60, 60, 257).astype(np.float32)
     for part in range(3):
         operand = np.concatenate(

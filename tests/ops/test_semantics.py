@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tgen.ir.builder import Builder
+from tgen.ir.dtypes import F32
 from tgen.ir.errors import TypeMismatch
 from tgen.ir.evaluate import evaluate
 from tgen.ir.graph import Value
@@ -72,8 +73,9 @@ def test_corner(name: str, attributes: dict[str, Any], operands: list[np.ndarray
         ("add", {}, ("f32", "f64"), "differ"),
         ("and", {}, ("f32", "f32"), "takes bool"),
         ("exp", {}, ("i32",), "takes float"),
-        ("bit_shift", {}, ("i32", "i32"), "takes uint"),
+        ("bit_shift", {}, ("f32", "f32"), "takes int"),
         ("bit_shift", {"direction": "UP"}, ("u8", "u8"), "LEFT or RIGHT"),
+        ("bit_cast", {"to": F32}, ("f64",), "same width"),
         ("gelu", {"approximate": "fast"}, ("f32",), "'none' or 'tanh'"),
         ("bf16_part", {"part": 3}, ("f32",), "part"),
         ("reduce_sum", {"axes": (2,)}, ("f32",), "out of range"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .importer import Call
 
 OpMapping = Callable[..., Any]
+FIRST_WHOLE = 6  # the first opset all of whose operators are mapped
 _MAPPINGS: dict[tuple[str, str], list[tuple[int, OpMapping]]] = {}
 
 
@@ -46,10 +47,18 @@ def onnx_op(*op_types: str, since: int = 1, domain: str = "") -> Callable[[OpMap
 
 def find_mapping(op_type: str, domain: str, opset: int) -> OpMapping | None:
     """The mapping of an operator at a version: the newest that is not newer; or the generic one; None if tgen has none."""
+    if not domain and opset < FIRST_WHOLE and not _unchanged(op_type, opset):
+        return None
     fitting = [mapping for since, mapping in _MAPPINGS.get((domain, op_type), ()) if since <= opset]
     if fitting:
         return fitting[-1]
     return generic if not domain and op_type in ir_classes() else None
+
+
+def _unchanged(op_type: str, opset: int) -> bool:
+    """Whether an operator of ONNX is the same in FIRST_WHOLE; earlier ones differ in what they take and call it."""
+    now, then = schema_of(op_type, "", opset), schema_of(op_type, "", FIRST_WHOLE)
+    return now is not None and then is not None and now.since_version == then.since_version
 
 
 def ir_classes() -> Mapping[str, type[Op]]:

@@ -10,7 +10,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from ...ir.errors import InvalidModel, Unsupported
 
-OLDEST_OPSET = 6
+OLDEST_OPSET = 1  # before opset 6 only what opset 6 has unchanged: see `find_mapping`
 
 
 def normal_domain(domain: str) -> str:

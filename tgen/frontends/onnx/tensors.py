@@ -16,7 +16,7 @@ from ...ir.errors import InvalidModel, TypeMismatch, Unsupported
 
 MAX_ELEMENTS = 2**47  # a declared shape above this is a mistake or an attack: 128 TB of bytes
 # Bits an element takes in raw_data, where that is not the size of its NumPy type.
-_PACKED_BITS = {TensorProto.INT4: 4, TensorProto.UINT4: 4}
+_PACKED_BITS = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4, TensorProto.INT2: 2, TensorProto.UINT2: 2}
 
 
 def element_type(code: int, what: str) -> DType:

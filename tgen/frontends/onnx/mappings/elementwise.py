@@ -6,12 +6,11 @@ import functools
 
 import numpy as np
 
-from ....ir.dtypes import I32, DType
 from ....ir.errors import Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ..call import Call
-from ..registry import dtype_attribute, onnx_op
+from ..registry import onnx_op
 
 
 @onnx_op("Identity")
@@ -79,38 +78,18 @@ def power(call: Call, x: Value, exponent: Value) -> Value:
     return b.cast(b.pow(b.cast(x, to=exponent.type.dtype), exponent), to=dtype)
 
 
-@onnx_op("Cast")
-def cast(call: Call, x: Value) -> Value:
-    return convert(call, x, dtype_attribute(call.required("to"), call))
+@onnx_op("PRelu", since=1)
+def prelu_by_channel(call: Call, x: Value, slope: Value) -> Value:
+    """Before opset 7: one slope for each channel (axis 1), or one for all."""
+    shape, rank = slope.type.shape, x.type.rank
+    if len(shape) == 1 and shape != (1,) and rank > 1:
+        slope = call.build.reshape(slope, shape=(*shape, *[1] * (rank - 2)))
+    return call.build.prelu(x, slope)
 
 
-@onnx_op("CastLike")
-def cast_like(call: Call, x: Value, like: Value) -> Value:
-    return convert(call, x, like.type.dtype)
-
-
-def convert(call: Call, x: Value, to: DType) -> Value:
-    """x as `to`: float8 saturates unless the node says otherwise, 4-bit integers wrap. Raises Unsupported for strings."""
-    b, dtype = call.build, x.type.dtype
-    if dtype is to:
-        return x
-    if "string" in (dtype.kind, to.kind):
-        raise Unsupported(f"conversion from {dtype} to {to}")
-    if call.attr("round_mode", "up") not in ("up", "nearest"):
-        raise Unsupported(f"round_mode {call.attr('round_mode')!r}")
-    if to.is_integer and to.bits < 8 and dtype.is_float:
-        x = b.cast(x, to=I32)
-    return b.cast(saturated(call, x, to), to=to)
-
-
-def saturated(call: Call, x: Value, to: DType) -> Value:
-    """x within the finite range of a float8 type (NaN stays NaN); x itself for other types or saturate = 0."""
-    if not (to.is_float and to.bits == 8 and x.type.dtype.is_float and call.attr("saturate", 1)):
-        return x
-    import ml_dtypes
-
-    top = float(ml_dtypes.finfo(to.numpy).max)
-    return call.build.min(call.build.max(x, -top), top)
+@onnx_op("PRelu", since=7)
+def prelu(call: Call, x: Value, slope: Value) -> Value:
+    return call.build.prelu(x, slope)
 
 
 @onnx_op("Dropout")

@@ -120,6 +120,12 @@ def _cut(call: Call, x: Value, before: list[DimLike], after: list[DimLike]) -> V
     return call.build.slice(x, axes=tuple(range(x.type.rank)), starts=tuple(starts), sizes=sizes, steps=(1,) * x.type.rank)
 
 
+@onnx_op("Scatter")
+def scatter(call: Call, x: Value, indices: Value, updates: Value) -> Value:
+    """What ScatterElements was called before opset 11."""
+    return call.build.scatter_elements(x, indices, updates, axis=call.attr("axis", 0))
+
+
 @onnx_op("Tile")
 def tile(call: Call, x: Value, repeats: Value) -> Value:
     return call.build.tile(x, repeats=call.ints(repeats))

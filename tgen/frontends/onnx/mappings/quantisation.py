@@ -10,7 +10,7 @@ from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ..call import Call
 from ..registry import dtype_attribute, onnx_op
-from .elementwise import saturated
+from .conversion import saturated
 
 
 @onnx_op("DequantizeLinear")
