@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Union
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,14 +23,14 @@ from .dtypes import BOOL, I64, DType
 from .errors import TypeMismatch
 from .scalars import SCALARS
 
-Number = Union[int, float, bool]
+Number = int | float | bool
 Affine = tuple[Mapping[int, DimLike], DimLike]
 
 
 class _Interned(type):
     """Makes equal nodes the same object, so that equality and hashing cost nothing however often a subterm is shared."""
 
-    _table: weakref.WeakValueDictionary[tuple[Any, ...], Any] = weakref.WeakValueDictionary()
+    _table: ClassVar[weakref.WeakValueDictionary[tuple[Any, ...], Any]] = weakref.WeakValueDictionary()
     _lock = threading.Lock()
 
     def __call__(cls, *args: Any) -> Any:

@@ -34,7 +34,7 @@ _STALE_SECONDS = 86400.0  # one older than this has none, also where files canno
 class Cache:
     """root: the folder; None: the user's own, `default_root()`. max_bytes: entries not used for longest are removed to stay below."""
 
-    def __init__(self, root: Path | str | None = None, max_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, root: str | os.PathLike[str] | None = None, max_bytes: int = MOST_BYTES) -> None:
         self.root = Path(root) if root is not None else default_root()
         self.max_bytes = max_bytes
 

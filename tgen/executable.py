@@ -95,7 +95,8 @@ class Executable:
         self.outputs = [_spec(*o) for o in manifest.outputs]
         self._manifest, self._weights, self._library, self._texts = manifest, artefact.weights, library, texts
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(library.address("run"))
-        self._pack = struct.Struct(f"{len(self.inputs) + len(self.outputs) + len(manifest.symbols)}q").pack_into
+        arguments = len(self.inputs) + len(self.outputs) + len(manifest.symbols)
+        self._pack: Callable[..., None] = struct.Struct(f"{arguments}q").pack_into
         self._contexts: list[_Context] = []
         self._sizes: dict[tuple[tuple[int, ...], ...], _Sizes] = {}
         self._dtypes = [t.dtype.numpy for _, t in manifest.inputs]
@@ -192,4 +193,4 @@ class Executable:
     def _text(self, what: str) -> str:
         if self._texts is None:
             raise InvalidInput(f"the {what} is not kept in the cache: compile with cache=False to see it")
-        return self._texts(what)  # type: ignore[no-any-return]
+        return self._texts(what)

@@ -65,7 +65,7 @@ class _AttendEmitter:
         self.scores, weights, self.results, self.greatest, self.sums = self._areas(scratch)
         self.in_place = kernel.areas[1] == 0
         size = kernel.pv.operand.size
-        self.part_bytes = 0 if self.in_place else kernel.areas[1] // len(kernel.weights)  # type: ignore[operator]
+        self.part_bytes = 0 if self.in_place else kernel.areas[1] // len(kernel.weights)
         first = self.scores if self.in_place else weights
         self.weights = [
             entry.gep(first, [I64(k * self.part_bytes)], source_etype=ll.IntType(8)) for k in range(len(kernel.weights))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import llvmlite.ir as ll
@@ -132,12 +133,10 @@ class _LoopEmitter:
             elif stage.kind == "reduce":
                 slot = self.c.slot(widen(register_type(stage.body.dtype), lanes))
                 self.b.store(self._identity(stage, lanes), slot)
-                self._columns(
-                    axes, self.kernel.rows, len(self.extents), lambda at, s=stage, p=slot: self._accumulate(s, p, at, lanes)
-                )  # type: ignore[misc]
+                self._columns(axes, self.kernel.rows, len(self.extents), partial(self._accumulate, stage, slot, lanes=lanes))
                 self._keep(k, self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes)), lanes)
             else:
-                self._columns(axes, self.kernel.rows, len(self.extents), lambda at, s=stage: self._store(s, at, lanes))  # type: ignore[misc]
+                self._columns(axes, self.kernel.rows, len(self.extents), partial(self._store, stage, lanes=lanes))
 
     # -- lanes along the last column axis (or no lanes) ----------------------------------------------------------------------
 
@@ -149,7 +148,7 @@ class _LoopEmitter:
             elif stage.kind == "reduce":
                 self._reduce(k, stage, axes)
             else:
-                self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at, k=k, s=stage: self._each(k, s, at))  # type: ignore[misc]
+                self._columns(axes, self.kernel.rows, len(self.extents) - 1, partial(self._each, k, stage))
 
     def _each(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
         def body(at: dict[int, Any], lanes: int) -> None:

@@ -94,9 +94,9 @@ def _absorb(
     body = map_body(value)
     if body is None:
         return None
-    if not is_view(value) and not (cost(body) <= CHEAP and _one_load(body)):
-        if not single or _reads_more_often(program, operands, value):
-            return None
+    free = is_view(value) or (cost(body) <= CHEAP and _one_load(body))
+    if not free and (not single or _reads_more_often(program, operands, value)):
+        return None
     new_operands = (*operands, *(v for v in dict.fromkeys(value.node.inputs) if v not in operands))
     if len(new_operands) > MOST_OPERANDS:
         return None
