@@ -24,7 +24,7 @@ class Target:
 
     needs: CPU features the code uses. tiles: multiply-accumulate instructions, best first for a tie. spin_hint: LLVM IR line of the
     instruction that waits politely. uses_tiles: the process must ask the kernel's permission (AMX). converts_f16: has an
-    instruction between float16 and float32. clock: assembly that reads a counter of time into $0 ("": LLVM's cycle counter will do).
+    instruction between float16 and float32. clock: the register that counts time ("": LLVM's cycle counter will do).
     """
 
     name: str

@@ -19,6 +19,7 @@ from tgen.codegen.runtime import runtime_ir
 from tgen.compiler import Compiled, machine_of
 from tgen.executable import Executable
 from tgen.targets.aarch64 import NEON, NEON_DOT
+from tgen.targets.aarch64.features import features_of
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
 CPUS = {NEON.name: "cortex-a53", NEON_DOT.name: "neoverse-n1"}  # with just what the target needs; "max" for others
@@ -81,6 +82,10 @@ class CrossExecutable(Executable):
         self._cpu = CPUS.get(compiled.artefact.manifest.target, "max")
         self._program = link(compiled.artefact.code)
         weakref.finalize(self, self._program.unlink, missing_ok=True)
+
+    def features(self, cpu: str) -> frozenset[str]:
+        """What a program finds out about this CPU."""
+        return features_of(*map(int, _call([EMULATOR, "-cpu", cpu, str(self._program)]).split()))
 
     def _execute(self, arrays: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         sizes = self._measure(tuple(a.shape for a in arrays))

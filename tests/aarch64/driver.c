@@ -1,5 +1,6 @@
 /* Runs a compiled model once, on numbers from a file.
 
+   driver                  prints HWCAP and HWCAP2, in which Linux tells what the CPU can do
    driver INPUT OUTPUT
    INPUT   i64 words: floating-point mode, threads, words of the frame, bytes of the arena, bytes of scratch a thread, bytes of weights,
            number of inputs, of outputs, of symbols; bytes of each input and output; values of the symbols; then weights, inputs
@@ -10,7 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 
 enum { PAGE = 4096, RUNTIME_WORDS = 32, HEADER = 5 };
@@ -36,6 +37,7 @@ static uint64_t mode(void) {
 }
 
 int main(int argc, char **argv) {
+    if (argc == 1) return printf("%lu %lu\n", getauxval(AT_HWCAP), getauxval(AT_HWCAP2)) < 0;
     FILE *in = argc == 3 ? fopen(argv[1], "rb") : NULL;
     int64_t w[WORDS];
     if (!in) return 2;

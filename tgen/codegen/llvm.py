@@ -6,6 +6,7 @@ that llvmlite takes for each call, disposal included. So what uses LLVM is a fun
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
@@ -95,7 +96,19 @@ def host_triple() -> str:
 @_exclusively
 def host_features() -> frozenset[str]:
     """CPU features by LLVM's names. The CPU's *name* is never asked: virtual machines misreport it."""
-    return frozenset(name for name, there in _binding().get_host_cpu_features().items() if there)
+    known = frozenset(name for name, there in _binding().get_host_cpu_features().items() if there)
+    return known | _told_by_linux() if host_triple().startswith("aarch64") else known
+
+
+def _told_by_linux() -> frozenset[str]:
+    """Features of AArch64, most of which LLVM does not find out."""
+    from ..targets.aarch64.features import AT_HWCAP, AT_HWCAP2, features_of
+
+    ask = getattr(ctypes.CDLL(None), "getauxval", None)  # only Linux has it
+    if ask is None:
+        return frozenset()
+    ask.argtypes, ask.restype = [ctypes.c_ulong], ctypes.c_ulong
+    return features_of(ask(AT_HWCAP), ask(AT_HWCAP2))
 
 
 def _target_machine(machine: Machine) -> Any:

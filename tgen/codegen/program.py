@@ -175,9 +175,10 @@ class _Program:
 
     def _now(self) -> Any:
         b, clock = self.c.b, self.target.clock
-        if clock:
-            return b.asm(ll.FunctionType(I64, []), clock, "=r", [], side_effect=True)
-        return b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
+        if not clock:
+            return b.call(declare(self.module, "llvm.readcyclecounter", I64, []), [])
+        read = declare(self.module, "llvm.read_volatile_register.i64", I64, [ll.MetaDataType()])
+        return b.call(read, [self.module.add_metadata([clock])])
 
     def _step(self, number: int, kernel: int, operands: Sequence[Operand], threads: Any) -> None:
         c = self.c
