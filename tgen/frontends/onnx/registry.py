@@ -22,7 +22,7 @@ from ...ir.op import OPS, Op
 from .tensors import element_type
 
 if TYPE_CHECKING:
-    from .importer import Call
+    from .call import Call
 
 OpMapping = Callable[..., Any]
 FIRST_WHOLE = 6  # the first opset all of whose operators are mapped
@@ -90,7 +90,7 @@ def make_op(cls: type[Op], call: Call) -> Op:
     """An IR op from a node's attributes. Raises Unsupported if the node sets an attribute that the op does not have."""
     given = {snake(name): (name, value) for name, value in call.attributes.items()}
     fields: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for field in dataclasses.fields(cls):
         if field.name in given:
             fields[field.name] = convert(given.pop(field.name)[1], str(field.type), call)
         elif field.default is dataclasses.MISSING:

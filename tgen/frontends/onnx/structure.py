@@ -51,7 +51,7 @@ def check_model(model: ModelProto, what: str) -> dict[str, int]:
     return opsets(model.opset_import, what)
 
 
-def _texts(part: GraphProto | FunctionProto) -> Iterator[object]:
+def _texts(part: GraphProto | FunctionProto) -> Iterator[str | bytes]:
     """All names in a graph or function."""
     yield part.name
     if isinstance(part, GraphProto):

@@ -16,7 +16,13 @@ from ...ir.errors import InvalidModel, TypeMismatch, Unsupported
 
 MAX_ELEMENTS = 2**47  # a declared shape above this is a mistake or an attack: 128 TB of bytes
 # Bits an element takes in raw_data, where that is not the size of its NumPy type.
-_PACKED_BITS = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4, TensorProto.INT2: 2, TensorProto.UINT2: 2}
+_PACKED_BITS: dict[int, int] = {
+    TensorProto.INT4: 4,
+    TensorProto.UINT4: 4,
+    TensorProto.FLOAT4E2M1: 4,
+    TensorProto.INT2: 2,
+    TensorProto.UINT2: 2,
+}
 
 
 def element_type(code: int, what: str) -> DType:
@@ -154,7 +160,7 @@ def read_model(source: object) -> tuple[onnx.ModelProto, Path | None, str]:
 
 
 def _parse(data: bytes, what: str) -> onnx.ModelProto:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # its stubs are a package of their own
 
     if not data:
         raise InvalidModel(f"{what}: empty")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ....ir.dtypes import F8E8M0, F32, I32, U8, U32, DType
 from ....ir.errors import Unsupported
 from ....ir.graph import Value
@@ -45,7 +47,8 @@ def saturated(call: Call, x: Value, to: DType) -> Value:
         return x
     import ml_dtypes
 
-    top = float(ml_dtypes.finfo(to.numpy).max)
+    finfo: Any = ml_dtypes.finfo  # its package says that it is typed, but has no annotations
+    top = float(finfo(to.numpy).max)
     return call.build.min(call.build.max(x, -top), top)
 
 
