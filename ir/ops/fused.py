@@ -44,7 +44,7 @@ class ProductOp(Op):
         raise NotImplementedError(f"{self.name}.fixed")
 
     def with_epilogues(self, epilogues: tuple[Expr, ...]) -> ProductOp:
-        return dataclasses.replace(self, epilogues=epilogues)  # type: ignore[type-var]
+        return dataclasses.replace(self, epilogues=epilogues)
 
 
 @op

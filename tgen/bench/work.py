@@ -12,6 +12,7 @@ from ..kernels.specs import AttendKernel, ContractKernel, Kernel, LoopKernel, Ro
 from ..plan.types import Plan, Step
 
 MOST_NAMES = 4  # of functions that a description lists
+_Nest = LoopKernel | ContractKernel | AttendKernel  # kernels that say which elements they read: all but routines
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _touched(kernel: Kernel, values: Mapping[str, int]) -> list[float]:
     return found
 
 
-def _bodies(kernel: Kernel) -> list[tuple[Expr, tuple[DimLike, ...]]]:
+def _bodies(kernel: _Nest) -> list[tuple[Expr, tuple[DimLike, ...]]]:
     """Bodies that load operands, with the extents of their axes."""
     if isinstance(kernel, LoopKernel):
         return [(x, kernel.extents) for s in kernel.stages for x in (s.body, *s.index)]
@@ -118,7 +119,7 @@ def _bodies(kernel: Kernel) -> list[tuple[Expr, tuple[DimLike, ...]]]:
     return [(kernel.scores, extents), *((x, (*extents[:-1], kernel.width)) for x in kernel.epilogues)]
 
 
-def _direct(kernel: Kernel) -> list[tuple[int, tuple[DimLike, ...]]]:
+def _direct(kernel: _Nest) -> list[tuple[int, tuple[DimLike, ...]]]:
     """(operand, extents) of what is read and written without an expression: matrices and results."""
     first = len(kernel.inputs)
     if isinstance(kernel, LoopKernel):

@@ -128,8 +128,9 @@ class _ContractEmitter:
         b = [c.at(p, self.b.mul(first_step, b_step)) for p in b]
         steps = self._steps(depth)
         variants = row_variants(tile, kernel.block[0], kernel.rows)
-        known = (stride * kernel.inputs[kernel.a_parts].size for stride in kernel.b_strides[-2:])
-        access = Access(kernel.a_strides[-1] == 1, *(n if isinstance(n, int) else None for n in known), kernel.ahead)
+        bytes_apart = (stride * kernel.inputs[kernel.a_parts].size for stride in kernel.b_strides[-2:])
+        known_step, known_tile = (n if isinstance(n, int) else None for n in bytes_apart)
+        access = Access(kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead)
         out_stride = I64(kernel.panel * kernel.accumulate.size)
         arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *ahead]
         call_micro_kernel(c, tile, kernel.product, variants, access, count, arguments)

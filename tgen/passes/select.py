@@ -71,7 +71,7 @@ def converted(x: Value, dtype: DType) -> Value:
 def whole_steps(build: Builder, a: Value, tile: MacTile) -> Value:
     """a with whole k steps of the tile: itself where it has them."""
     k = a.type.shape[-1]
-    return a if isinstance(k, int) and k % tile.k == 0 else build.apply(PackA(tile.k), a)  # type: ignore[no-any-return]
+    return a if isinstance(k, int) and k % tile.k == 0 else build.apply(PackA(tile.k), a)
 
 
 def whole_rows(tile: MacTile, rows: int) -> int:

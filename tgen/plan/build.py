@@ -183,7 +183,8 @@ class _Builder:
         body = map_body(value)
         assert isinstance(body, Load)
         source = self.place(value.node.inputs[body.operand])
-        offset, strides = source.offset, [0] * value.type.rank
+        offset = source.offset
+        strides: list[DimLike] = [0] * value.type.rank
         for at, stride in zip(body.index, source.strides):
             coefficients, constant = affine(at) or ({}, 0)
             offset = offset + constant * stride
