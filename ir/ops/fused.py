@@ -175,6 +175,21 @@ def guarded(x: TensorType, at: tuple[Expr, ...], padded: dict[int, int]) -> Expr
     return load if inside is None else select(inside, load, const(0, x.dtype))
 
 
+@dataclass(frozen=True)
+class FewRows:
+    """How a contraction is done that has at most `most` rows: the instruction, the block, how much of k at a time.
+
+    inner, panels: how B's packing serves it: so many steps of k lie side by side in a tile, so many panels are one of the block.
+    """
+
+    most: int
+    tile: str
+    block: tuple[int, int]
+    depth_block: int
+    inner: int
+    panels: int
+
+
 @op
 class TiledContraction(ProductOp):
     """`Contraction` with operands laid out for a tile.
@@ -182,7 +197,7 @@ class TiledContraction(ProductOp):
     Operands: a parts [batch..., M, K] (K padded by PackA where the tile wants that), packed b parts, epilogue operands. lead: the
     result's axes before n. depth, columns: the true k and n. tile, block: the instruction, and how many rows and columns of tiles a
     kernel holds in registers. depth_block: how much of k it does at a time. whole_rows: rows of A that are read at a time whether
-    they are there or not (0: only those that are).
+    they are there or not (0: only those that are). few: ascending; what serves fewer rows better.
     """
 
     epilogues: tuple[Expr, ...]
@@ -198,6 +213,7 @@ class TiledContraction(ProductOp):
     depth_block: int
     packing: Packing
     whole_rows: int
+    few: tuple[FewRows, ...] = ()
 
     @property
     def fixed(self) -> int:

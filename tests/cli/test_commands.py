@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +107,11 @@ def test_show_after_each_pass(model: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_show_choices(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Instructions with predicted cycles, one of them chosen."""
+    """Instructions with predicted cycles, one of them chosen, and what few rows get instead."""
     assert main(["show", str(model), "--choices", "--target", "amx", "--precision", "medium"]) == 0
-    title, *rows = capsys.readouterr().out.rstrip().splitlines()
-    assert title.startswith("[batch, 8]·[8, 4] weights of ")
+    title, *rows, few = capsys.readouterr().out.rstrip().splitlines()
+    assert title.startswith("[batch, 8]·[8, 4] weights in L2 of ")
+    assert re.fullmatch(r"  <= \d rows: vdpbf16ps\.512 block \dx\d", few)
     assert {"tdpbf16ps", "vdpbf16ps", "vfmadd231ps"} == {row.split(" block")[0].split()[-1].split(".")[0] for row in rows}
     assert sum(row.startswith("  * ") for row in rows) == 1
     assert all(row.endswith(" cycles predicted") for row in rows)

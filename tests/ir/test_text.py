@@ -21,7 +21,7 @@ from tgen.ir.identity import op_key, same_graph
 from tgen.ir.loops import LoopProgram, Stage
 from tgen.ir.op import OPS, Op
 from tgen.ir.ops.attend import Attend, Tiling
-from tgen.ir.ops.fused import Packing
+from tgen.ir.ops.fused import FewRows, Packing
 from tgen.ir.text import op_text, parse_graph, print_graph, tensors_of
 from tgen.ir.text.exprs import parse_expr, print_expr
 from tgen.ir.text.parser import Parser
@@ -73,6 +73,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "Expr | None": (None, Load(I64, 3, (index(0),))),
     "Expr": (Kept(F32, 0), select(X < 0, X * float("nan"), X)),
     "Attend": (Attend(Kept(F32, 0) + X, products=((0, 1), (0, 0)), parts=2, undefined="zero"),),
+    "tuple[FewRows, ...]": ((), (FewRows(4, "fma", (2, 4), 128, 16, 2),)),
     "Tiling": (Tiling("fma", (6, 2), 128, Packing(16, 1, 1, 4)),),
 }
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 
 from tgen.ir.dims import symbol
 from tgen.ir.dtypes import BF16, F32, I8, I32, U8
-from tgen.passes.cost import ONE, Shape, choose
+from tgen.ir.ops.fused import FewRows
+from tgen.passes.cost import ONE, Choice, Shape, choose, cycles
+from tgen.passes.few_rows import GAIN, few_rows, packing_of
 from tgen.passes.precision import PRODUCTS, faster_on
 from tgen.targets.find import all_targets
+from tgen.targets.tile import MacTile
 
 TARGETS = {t.name: t for t in all_targets()}
 FLOATS, HALVES, BYTES = (F32, F32, F32), (BF16, BF16, F32), (U8, I8, I32)
@@ -68,3 +74,42 @@ def test_more_work_costs_more() -> None:
         assert symbolic is not None and cold is not None and near is not None
         assert symbolic.cycles == costs[-1]
         assert cold.cycles > near.cycles
+
+
+@pytest.mark.parametrize(
+    "target,types,most,instruction",
+    [("amx", HALVES, 2, "vdpbf16ps"), ("amx", BYTES, 10, "vpdpbusd"), ("avx2", FLOATS, 0, ""), ("avx512", FLOATS, 0, "")],
+)
+def test_few_rows(target, types, most, instruction) -> None:
+    """Vector code instead of tiles; where vectors wait for memory anyway there is one way only."""
+    found = few(target, types, Shape(symbol("m"), 1024, 1024, weights=True))
+    assert [(f.most, f.tile.split(".")[0]) for f in found] == ([(most, instruction)] if most else [])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("types", [FLOATS, HALVES, BYTES])
+@pytest.mark.parametrize("near", [False, True])
+def test_few_rows_are_noticeably_faster(target, types, near) -> None:
+    """Up to the greatest number of them, and not at the next; what serves them reads the same layout."""
+    shape = Shape(symbol("m"), 192, 128, weights=True, near=near)
+    base = choose(TARGETS[target], types, shape)
+    tiles = {t.name: t for t in TARGETS[target].tiles}
+    first = 1
+    for f in few(target, types, shape):
+        assert base is not None
+        tile, packing = tiles[f.tile], packing_of(base)
+        assert (tile.n, tile.k_pack, tile.k * f.inner, f.block[1]) == (packing.n, packing.k_pack, packing.k, packing.nr * f.panels)
+        assert f.depth_block % packing.k == 0
+        gains = [gain(target, base, tile, f.block, dataclasses.replace(shape, m=m)) for m in range(first, f.most + 2)]
+        assert min(gains[:-1]) >= GAIN > gains[-1]
+        first = f.most + 1
+
+
+def few(target: str, types: Any, shape: Shape) -> tuple[FewRows, ...]:
+    base = choose(TARGETS[target], types, shape)
+    return () if base is None else few_rows(TARGETS[target], base, shape)
+
+
+def gain(target: str, base: Choice, tile: MacTile, block: tuple[int, int], shape: Shape) -> float:
+    caches = TARGETS[target].caches
+    return cycles(base.tile, base.block, shape, caches) / cycles(tile, block, shape, caches)

@@ -212,14 +212,14 @@ def _rows(plan: Plan, values: Mapping[str, int], times: np.ndarray, target: Targ
     vector = next(t.name for t in target.tiles if t.a is F32 and t.accumulate is F32)
     rows = []
     for number, step in enumerate(plan.steps):
-        work = work_of_step(plan, step, values)
+        work, kernel = work_of_step(plan, step, values), step.chosen(values)
         peak = ceilings.flops[work.tile or vector]
         floor = ceilings.floor_seconds(work.done, work.weights, work.near, peak=peak, held=plan.weight_bytes)
         took, busy, dead = (float(x[number]) for x in (found.seconds, found.busy, found.dead))
-        what, idle = describe_step(plan.kernels[step.kernel], values), max(0.0, times.shape[1] * took - busy)
+        what, idle = describe_step(plan.kernels[kernel], values), max(0.0, times.shape[1] * took - busy)
         rows.append(
             StepRow(
-                number, 1, step.kernel, step.phase, step.origin, what, took, took / whole, busy, idle, dead,
+                number, 1, kernel, step.phase, step.origin, what, took, took / whole, busy, idle, dead,
                 work.operations, work.weights + work.near, floor,
             )
         )  # fmt: skip

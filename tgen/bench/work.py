@@ -30,7 +30,7 @@ class Work:
 
 def work_of_step(plan: Plan, step: Step, values: Mapping[str, int]) -> Work:
     """values: of the plan's symbols."""
-    kernel = plan.kernels[step.kernel]
+    kernel = plan.kernels[step.chosen(values)]
     operations, done, tile = _operations(kernel)
     types = (*kernel.inputs, *kernel.outputs)
     weights = near = 0.0

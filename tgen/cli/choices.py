@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from tgen.ir.dtypes import BF16, F32, DType
 from tgen.ir.ops.attend import Attend
 from tgen.ir.ops.fused import Contraction
-from tgen.passes.cost import ONE, Choice, Products, Shape, candidates
+from tgen.passes.cost import ONE, Choice, Products, Shape, candidates, near
+from tgen.passes.few_rows import few_rows
 from tgen.passes.precision import PRODUCTS
 
 if TYPE_CHECKING:
@@ -21,16 +22,21 @@ Need = tuple[Types, Shape, Products]
 
 
 def choices(graph: Graph, target: Target, level: str) -> str:
-    """graph: as it is before `select`. Equal products are printed once; `*` marks what is chosen. level: the precision asked for."""
-    needs = Counter(need for node in graph.nodes for need in needs_of(node))
+    """graph: as it is before `select`. Equal products are printed once; `*` marks what is chosen, `<=` what few rows get instead.
+
+    level: the precision asked for.
+    """
+    in_l2 = near(graph, target.caches)
+    needs = Counter(need for node in graph.nodes for need in needs_of(node, in_l2))
     return "\n\n".join(_described(need, count, target, level) for need, count in needs.items()) or "no products of matrices"
 
 
-def needs_of(node: Node) -> Iterator[Need]:
+def needs_of(node: Node, in_l2: bool) -> Iterator[Need]:
+    """in_l2: where weights are."""
     op = node.op
     if isinstance(op, Contraction):
         a, b = node.inputs[0], node.inputs[op.a_parts]
-        yield (a.type.dtype, b.type.dtype, op.accumulate), Shape.of(a, b), op.products
+        yield (a.type.dtype, b.type.dtype, op.accumulate), Shape.of(a, b, in_l2), op.products
     if isinstance(op, Attend):
         q, v = node.inputs[0].type, node.inputs[2 * op.parts].type
         (m, d), (n, e) = q.shape[-2:], v.shape[-2:]
@@ -48,7 +54,9 @@ def _described(need: Need, count: int, target: Target, level: str) -> str:
     chosen = next((f[0] for f in found if f), None)
     rivals = sorted((c for f in found for c in f), key=lambda c: c.cycles)
     title = f"{shape} of {a} and {b} in {accumulate}{f', {count} times' if count > 1 else ''}"
-    return "\n".join([title, *(f"  {'*' if c is chosen else ' '} {c}" for c in rivals)])
+    few = few_rows(target, chosen, shape) if chosen else ()
+    cases = [f"  <= {f.most} rows: {f.tile} block {f.block[0]}x{f.block[1]}" for f in few]
+    return "\n".join([title, *(f"  {'*' if c is chosen else ' '} {c}" for c in rivals), *cases])
 
 
 def _best(found: Iterator[Choice]) -> list[Choice]:

@@ -88,5 +88,5 @@ def programs(plan: Plan) -> str:
     """Every kernel of the plan, with the number of steps that run it."""
     from tgen.plan.types import describe
 
-    counts = Counter(step.kernel for step in plan.steps)
+    counts = Counter(k for step in plan.steps for k in (step.kernel, *(case.kernel for case in step.cases)))
     return "\n".join(f"kernel {k} (runs {counts[k]} x): {describe(kernel)}" for k, kernel in enumerate(plan.kernels))

@@ -60,7 +60,7 @@ class _ContractEmitter:
             first_row = self.b.mul(row_block, I64(kernel.ROW_BLOCK))
             last_row = c.minimum(self.b.add(first_row, I64(kernel.ROW_BLOCK)), rows)
             a = self._operands(0, kernel.a_parts, position, kernel.a_strides)
-            b = self._operands(kernel.a_parts, kernel.b_parts, [*position, panel], kernel.b_strides)
+            b = self._operands(kernel.a_parts, kernel.b_parts, [*position, self.b.mul(panel, I64(kernel.panels))], kernel.b_strides)
             column = self.b.mul(panel, I64(kernel.panel))
             width = c.minimum(self.b.sub(columns, column), I64(kernel.panel))
             depth = c.dim(kernel.depth)
@@ -71,7 +71,7 @@ class _ContractEmitter:
                     count = c.minimum(self.b.sub(last_row, row), I64(self.block_rows))
                     out = self._accumulators(self.b.sub(row, first_row))
                     ahead = self._ahead(self.b.sub(row, first_row), count, self.b.sub(last_row, first_row), depth_here)
-                    self._multiply(a, b, row, count, k, depth_here, out, ahead)
+                    self._multiply(a, b, row, count, k, depth_here, out, [*self._panels(width), *ahead])
                     with c.when(last):
                         self._mend(a, b, row, count, width, out)
                         self._epilogue(position, row, count, column, width, out)
@@ -106,6 +106,14 @@ class _ContractEmitter:
         k = self.tile.k
         return self.b.sdiv(self.b.add(depth, I64(k - 1)), I64(k)) if k > 1 else depth
 
+    def _panels(self, width: Any) -> list[Any]:
+        """Bytes between panels of B's layout and the number of the last that `width` columns reach (see `micro_kernel`)."""
+        kernel = self.kernel
+        if kernel.panels == 1:
+            return []
+        stride = self.c.dim(kernel.b_strides[-3] * kernel.inputs[kernel.a_parts].size)
+        return [stride, self.b.sdiv(self.b.sub(width, I64(1)), I64(kernel.panel // kernel.panels))]
+
     def _ahead(self, done: Any, count: Any, rows: Any, depth: Any) -> list[Any]:
         """What a micro-kernel on `count` of a unit's rows, `done` before it, fetches (see `micro_kernel`): its share of what follows
         in B, which is as large as what all rows multiply now.
@@ -118,21 +126,23 @@ class _ContractEmitter:
         return [start, self.b.sdiv(self.b.mul(b_step, count), rows)]
 
     def _multiply(
-        self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, k: Any, depth: Any, out: Any, ahead: Sequence[Any]
+        self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, k: Any, depth: Any, out: Any, more: Sequence[Any]
     ) -> None:
+        """more: what `micro_kernel` takes behind out_stride."""
         kernel, tile, c = self.kernel, self.tile, self.c
         row_stride, k_stride, b_step, b_tile = self._strides()
         start = self.b.add(self.b.mul(row, row_stride), self.b.mul(k, k_stride))
         a = [c.at(p, start) for p in a]
-        first_step = self.b.sdiv(k, I64(tile.k)) if tile.k > 1 else k
+        step = tile.k * kernel.inner
+        first_step = self.b.sdiv(k, I64(step)) if step > 1 else k
         b = [c.at(p, self.b.mul(first_step, b_step)) for p in b]
         steps = self._steps(depth)
         variants = row_variants(tile, kernel.block[0], kernel.rows)
         bytes_apart = (stride * kernel.inputs[kernel.a_parts].size for stride in kernel.b_strides[-2:])
         known_step, known_tile = (n if isinstance(n, int) else None for n in bytes_apart)
-        access = Access(kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead)
+        access = Access(kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead, kernel.inner, kernel.panels)
         out_stride = I64(kernel.panel * kernel.accumulate.size)
-        arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *ahead]
+        arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *more]
         call_micro_kernel(c, tile, kernel.product, variants, access, count, arguments)
 
     def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:

@@ -27,16 +27,20 @@ class Access:
 
     unit_k: elements of A lie side by side along k. b_step, b_tile: bytes from step to step and from tile to tile of B; None: known
     in each call only. Known ones are part of addresses: the loop needs no registers for them. ahead: B is worth reading ahead.
+    inner, panels: see `ContractKernel`.
     """
 
     unit_k: bool
     b_step: int | None = None
     b_tile: int | None = None
     ahead: bool = False
+    inner: int = 1
+    panels: int = 1
 
     def __str__(self) -> str:
         known = "".join(f".{name}{value}" for name, value in (("step", self.b_step), ("tile", self.b_tile)) if value is not None)
-        return ("" if self.unit_k else ".strided") + known + (".ahead" if self.ahead else "")
+        layout = "".join(f".{name}{value}" for name, value in (("inner", self.inner), ("panels", self.panels)) if value > 1)
+        return ("" if self.unit_k else ".strided") + known + layout + (".ahead" if self.ahead else "")
 
 
 def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
@@ -80,10 +84,12 @@ def micro_kernel(module: ll.Module, tile: MacTile, rows: int, product: Product, 
     """One block: `rows` by product.block[1] tiles over any number of k steps. Made once a module.
 
         void micro(a…, b…, i64 row_stride, i64 k_stride, i64 b_step, i64 b_tile, i64 last_row, i64 steps, i64 k, ptr out, i64 out_stride,
+                   i64 b_panel, i64 last_panel,                                                      (these two: if access.panels > 1)
                    i64 ahead, i64 ahead_step)                                                              (these two: if access.ahead)
 
     out = (k == 0 ? 0 : out) + Σ; all strides in bytes. A pointer for each part of A (at the block's first row and k) and of B (at the
-    panel's first step). Rows past last_row read it again; whole tiles of them are written all the same, to be ignored. Step s fetches
+    panel's first step). Rows past last_row read it again; whole tiles of them are written all the same, to be ignored; so it is with
+    panels of B's layout past last_panel. Step s fetches
     what lies `ahead + s·ahead_step` bytes after B's pointers; it need not exist.
     """
     columns = product.block[1]
@@ -109,12 +115,14 @@ class _MicroEmitter:
     ) -> None:
         self.tile, self.rows, self.columns, self.product, self.access = tile, rows, columns, product, access
         parts = product.a_parts + product.b_parts
-        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 7 + [PTR, I64] + [I64, I64] * access.ahead, (), features)
+        known = [PTR] * parts + [I64] * 7 + [PTR, I64]
+        self.c = FunctionContext(module, name, known + [I64, I64] * ((access.panels > 1) + access.ahead), (), features)
         self.c.function.attributes.add("noinline")
         arguments = self.c.function.args
         self.a, self.bs = arguments[: product.a_parts], arguments[product.a_parts : parts]
         self.row_stride, self.k_stride, b_step, b_tile, self.last_row, self.steps, self.k = arguments[parts : parts + 7]
-        self.out, self.out_stride, *self.ahead = arguments[parts + 7 :]
+        self.out, self.out_stride, *rest = arguments[parts + 7 :]
+        self.panel_offsets, self.ahead = self._panels(rest[:2]), rest[2 * (access.panels > 1) :]
         self.b_step = b_step if access.b_step is None else I64(access.b_step)
         self.b_tile = b_tile if access.b_tile is None else I64(access.b_tile)
         size = product.operand.size
@@ -179,7 +187,7 @@ class _MicroEmitter:
     def _step(self, step: Any, a_rows: Sequence[tuple[Any, Any]], values: list[Any]) -> None:
         """All products of one k step; parts are loaded when a product first needs them."""
         c, tile = self.c, self.tile
-        along_b = c.b.mul(step, self.b_step)
+        along_b = self._along_b(step)
         along_a = c.b.mul(step, self.a_step if self.access.unit_k or not tile.broadcast else self.k_stride)
         loaded_a = loaded_b = -1
         xs: list[Any] = []
@@ -222,10 +230,27 @@ class _MicroEmitter:
         loads = (self.rows + self.columns) * tile.load_cycles + self._lines() * len(self.bs) * FETCH_CYCLES
         return self.rows * self.columns * products * tile.cycles >= loads
 
+    def _panels(self, arguments: Sequence[Any]) -> list[Any]:
+        """Bytes from the first panel of B's layout to each that the block spans; arguments: b_panel, last_panel."""
+        if self.access.panels == 1:
+            return [I64(0)]
+        b_panel, last = arguments
+        return [self.c.b.mul(self.c.minimum(I64(k), last), b_panel) for k in range(self.access.panels)]
+
+    def _along_b(self, step: Any) -> Any:
+        """Bytes from B's first step to this one."""
+        b, inner, tile = self.c.b, I64(self.access.inner), self.tile
+        if self.access.inner == 1:
+            return b.mul(step, self.b_step)
+        size = I64(tile.k * tile.n * self.product.operand.size)
+        return b.add(b.mul(b.udiv(step, inner), self.b_step), b.mul(b.urem(step, inner), size))
+
     def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
         b = self.c.b
         where = self.c.at(self.bs[part], along)
-        return self.tile.load_b(b, self.c.at(where, b.mul(self.b_tile, I64(n))) if n else where, slot)
+        panel, column = divmod(n, self.columns // self.access.panels)
+        where = self.c.at(where, self.panel_offsets[panel]) if panel else where
+        return self.tile.load_b(b, self.c.at(where, b.mul(self.b_tile, I64(column))) if column else where, slot)
 
     def _store(self, slots: list[Any] | None) -> None:
         """Accumulators to `out`."""

@@ -17,7 +17,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
-from ..plan.types import Operand, Plan, Step
+from ..plan.types import Plan, Step
 from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
@@ -162,7 +162,7 @@ class _Program:
         for step, number in steps:
             self._note(number, 0)
             with self.c.when(b.or_(self.first, b.not_(small))):
-                self._step(number, step.kernel, step.operands, threads)
+                self._step(number, step, threads)
             self._note(number, 1)
 
     def _note(self, step: int, end: int) -> None:
@@ -180,25 +180,26 @@ class _Program:
         read = declare(self.module, "llvm.read_volatile_register.i64", I64, [ll.MetaDataType()])
         return b.call(read, [self.module.add_metadata([clock])])
 
-    def _step(self, number: int, kernel: int, operands: Sequence[Operand], threads: Any) -> None:
+    def _step(self, number: int, step: Step, threads: Any) -> None:
         c = self.c
-        array = c.entry.alloca(PTR, size=len(operands))
-        for k, operand in enumerate(operands):
+        array = c.entry.alloca(PTR, size=len(step.operands))
+        for k, operand in enumerate(step.operands):
             pointer = c.at(self._base(operand.buffer), c.dim(operand.offset))
             c.b.store(pointer, c.b.gep(array, [I64(k)], source_etype=PTR))
-        spec = self.plan.kernels[kernel]
+        kernel, units = self._chosen(step)
+        work = c.dim(self.plan.kernels[step.kernel].work)
         counter = self._word(c.b, self.frame.first_counter + number)
-        arguments = [
-            self.kernels[kernel],
-            c.dim(spec.units),
-            c.dim(spec.work),
-            counter,
-            threads,
-            array,
-            c.symbol_array,
-            self.scratch,
-        ]
-        c.b.call(share(self.module, self.target), arguments)
+        c.b.call(share(self.module, self.target), [kernel, units, work, counter, threads, array, c.symbol_array, self.scratch])
+
+    def _chosen(self, step: Step) -> tuple[Any, Any]:
+        """The kernel of this run and its units of work."""
+        c = self.c
+        kernel, units = self.kernels[step.kernel], c.dim(self.plan.kernels[step.kernel].units)
+        for case in reversed(step.cases):
+            few = c.b.icmp_signed("<=", c.dim(case.extent), I64(case.most))
+            kernel = c.b.select(few, self.kernels[case.kernel], kernel)
+            units = c.b.select(few, c.dim(self.plan.kernels[case.kernel].units), units)
+        return kernel, units
 
     def _base(self, number: int) -> Any:
         buffer = self.plan.buffers[number]

@@ -79,6 +79,8 @@ class ContractKernel:
     """out_e[batch..., m, n] = epilogue_e(Σ products Σ_k a_i·b_j), by tiles. Axes of expressions: batch..., m, n.
 
     a_strides: (batch..., m, k) in elements, shared by all a parts; b_strides: (batch..., panel, k step, tile). stores: offsets of the results.
+    inner, panels: where B is laid out for another instruction or block, how many k steps lie side by side in a tile of that layout, and
+    how many of its panels are one of this kernel.
     inputs: dtypes of a parts, b parts and epilogue operands. ahead: B lies panel after panel where the last run left it, beyond L2, and
     is fetched before it is needed. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
     """
@@ -102,6 +104,8 @@ class ContractKernel:
     outputs: tuple[DType, ...]
     accumulate: DType
     ahead: bool = False
+    inner: int = 1
+    panels: int = 1
 
     ROW_BLOCK = 192
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from ..ir.dims import DimLike, evaluate_dim, product, symbols
 from ..ir.dtypes import DType
-from ..ir.graph import Constant, Value
+from ..ir.graph import Constant, Graph, Value
 from ..kernels.specs import ContractKernel
 from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
 
 TYPICAL = 128  # what a symbolic dimension is taken to be when costs are compared
 PANEL_SHARE = 0.75  # of L1, for the panel of B
+WEIGHTS_SHARE = 0.75  # of L2, for all weights of a model
 BLOCK_OVERHEAD = 70.0  # cycles (4x3 and 6x2 measured side by side on AVX2) to start a block and hand its result to the epilogue
 EXPOSED = 0.1  # of the lesser of computing and reading: what does not hide behind the greater
 
@@ -27,22 +28,29 @@ ONE: Products = ((0, 0),)
 
 @dataclass(frozen=True)
 class Shape:
-    """[m, k]·[k, n]. weights: B is known when compiling, so that a run finds it where the last one left it: beyond L2."""
+    """[m, k]·[k, n]. weights: B is known when compiling. near: a run finds weights in L2 (see `near`), not beyond it."""
 
     m: DimLike
     n: DimLike
     k: DimLike
     weights: bool = False
+    near: bool = False
 
     @staticmethod
-    def of(a: Value, b: Value) -> Shape:
-        """Of matrices a and b: batch axes of a count as rows where b has none, those of unknown extent as one."""
+    def of(a: Value, b: Value, near: bool = False) -> Shape:
+        """Of matrices a and b: batch axes of a count as rows where b has none."""
         one = all(d == 1 for d in b.type.shape[:-2])
-        batch = [d for d in a.type.shape[:-2] if isinstance(d, int)] if one else []
-        return Shape(product([*batch, a.type.shape[-2]]), b.type.shape[-1], a.type.shape[-1], is_weight(b))
+        batch = a.type.shape[:-2] if one else ()
+        return Shape(product([*batch, a.type.shape[-2]]), b.type.shape[-1], a.type.shape[-1], is_weight(b), near)
+
+    @property
+    def typical(self) -> tuple[int, int, int]:
+        """Sizes to compare costs at. Rows that several symbols count are no more than one would make them."""
+        m, n, k = (_with_symbols(d, TYPICAL) for d in (self.m, self.n, self.k))
+        return min(m, max(TYPICAL, _with_symbols(self.m, 1))), n, k
 
     def __str__(self) -> str:
-        return f"[{self.m}, {self.k}]·[{self.k}, {self.n}]{' weights' if self.weights else ''}"
+        return f"[{self.m}, {self.k}]·[{self.k}, {self.n}]{' weights' if self.weights else ''}{' in L2' if self.weights and self.near else ''}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,12 @@ def is_weight(value: Value) -> bool:
     while len(value.node.inputs) == 1:
         (value,) = value.node.inputs
     return isinstance(value.op, Constant)
+
+
+def near(graph: Graph, caches: Caches) -> bool:
+    """Whether L2 holds a model's weights from one run to the next, beside all else."""
+    weights = (evaluate_dim(node.types[0].bytes, {}) for node in graph.nodes if isinstance(node.op, Constant))
+    return sum(weights) <= WEIGHTS_SHARE * caches.l2
 
 
 def candidates(target: Target, types: tuple[DType, DType, DType], shape: Shape, products: Products = ONE) -> Iterator[Choice]:
@@ -89,7 +103,7 @@ def cycles(tile: MacTile, block: tuple[int, int], shape: Shape, caches: Caches, 
     """Of out[m, n] = Σ over products Σ_k. B is read once for each block of rows that a unit of work has; A, where L1 does not hold it
     beside a panel, once for each panel.
     """
-    rows, columns, depth = (_typical(d) for d in (shape.m, shape.n, shape.k))
+    rows, columns, depth = shape.typical
     panels, steps = -(-columns // (block[1] * tile.n)), -(-depth // tile.k)
     full, rest = divmod(rows, block[0] * tile.m)
     tail = _block(tile, -(-rest // tile.m), block[1], depth, caches, products) if rest else 0.0
@@ -98,7 +112,10 @@ def cycles(tile: MacTile, block: tuple[int, int], shape: Shape, caches: Caches, 
     b_bytes = panels * block[1] * tile.n * steps * tile.k * tile.b.size * b_parts * -(-rows // ContractKernel.ROW_BLOCK)
     a_bytes = rows * depth * tile.a.size * a_parts
     a_again = panels * a_bytes if a_bytes > (1 - PANEL_SHARE) * caches.l1 else 0
-    reading = max((a_again + b_bytes) / caches.l2_speed, b_bytes / caches.beyond if shape.weights else 0.0) / tile.stream
+    reading = (
+        max((a_again + b_bytes) / caches.l2_speed, b_bytes / caches.beyond if shape.weights and not shape.near else 0.0)
+        / tile.stream
+    )
     return max(computing, reading) + EXPOSED * min(computing, reading)
 
 
@@ -119,5 +136,5 @@ def _loads(parts: Sequence[int]) -> int:
     return 1 + sum(before != now for before, now in itertools.pairwise(parts))
 
 
-def _typical(dim: DimLike) -> int:
-    return dim if isinstance(dim, int) else evaluate_dim(dim, dict.fromkeys(symbols(dim), TYPICAL))
+def _with_symbols(dim: DimLike, value: int) -> int:
+    return dim if isinstance(dim, int) else evaluate_dim(dim, dict.fromkeys(symbols(dim), value))

@@ -11,27 +11,30 @@ from ..ir.dtypes import DType
 from ..ir.errors import Unsupported
 from ..ir.expr import Arg, cast
 from ..ir.graph import Graph, Node, Value, map_graph
-from ..ir.ops.fused import Contraction, PackA, PackB, Packing, TiledContraction
+from ..ir.ops.fused import Contraction, PackA, PackB, TiledContraction
 from ..targets.target import Target
 from ..targets.tile import MacTile
-from .cost import Shape, choose, depth_block
+from .cost import Shape, choose, depth_block, near
+from .few_rows import few_rows, packing_of
 from .lower import map_program
 
 
 def select(graph: Graph, target: Target) -> Graph:
     """evaluate is unchanged; no plain contraction is left."""
+    in_l2 = near(graph, target.caches)
 
     def rebuild(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
-        return tiled(node, inputs, target).results if isinstance(node.op, Contraction) else None
+        return tiled(node, inputs, target, in_l2).results if isinstance(node.op, Contraction) else None
 
     return map_graph(graph, rebuild=rebuild)
 
 
-def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
+def tiled(node: Node, inputs: tuple[Value, ...], target: Target, in_l2: bool = False) -> Node:
+    """in_l2: where weights are."""
     op = node.op
     assert isinstance(op, Contraction)
     a, b = inputs[: op.a_parts], inputs[op.a_parts : op.a_parts + op.b_parts]
-    shape = Shape.of(a[0], b[0])
+    shape = Shape.of(a[0], b[0], in_l2)
     choice = choose(target, (a[0].type.dtype, b[0].type.dtype, op.accumulate), shape, op.products)
     if choice is None and a[0].type.dtype is not op.accumulate:  # no such instruction: multiply in the accumulator's dtype
         a, b = (tuple(converted(x, op.accumulate) for x in parts) for parts in (a, b))
@@ -42,7 +45,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
         )
     tile, (mr, nr) = choice.tile, choice.block
     build = Builder()
-    packing = Packing(tile.n, tile.k, tile.k_pack, nr)
+    packing = packing_of(choice)
     lead = node.types[0].shape[:-1]
     a = tuple(whole_steps(build, x, tile) for x in a)
     b = tuple(build.apply(PackB(packing), x) for x in b)
@@ -60,6 +63,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target) -> Node:
         depth_block(tile, nr, target.caches),
         packing,
         whole_rows(tile, mr),
+        few_rows(target, choice, shape),
     )
     return Node(new, (*a, *b, *inputs[op.a_parts + op.b_parts :]), node.origin)
 

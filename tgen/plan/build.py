@@ -19,11 +19,11 @@ from ..kernels.specs import Kernel, LoopKernel, RoutineKernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
 from .attend import attend_kernel
-from .contract import contract_kernel, least, stays_in_cache, tiles_whole
+from .contract import contract_kernel, least, stays_in_cache, tiles_whole, with_few_rows
 from .memory import ALIGNMENT, layout
 from .reshape import reshaped
 from .schedule import lifetimes, scheduled
-from .types import Buffer, Operand, Place, Plan, Step
+from .types import Buffer, Case, Operand, Place, Plan, Step
 
 
 def build(graph: Graph) -> Plan:
@@ -204,10 +204,18 @@ class _Builder:
             kernel, [*zip(places, dtypes), *zip(results, (t.dtype for t in program.outputs))], origin
         )  # a kernel may see words
 
-    def _step(self, kernel: Kernel, operands: Sequence[tuple[Place, object]], origin: str) -> None:
-        number = self.kernels.setdefault(kernel, len(self.kernels))
+    def _step(
+        self,
+        kernel: Kernel,
+        operands: Sequence[tuple[Place, object]],
+        origin: str,
+        cases: Sequence[tuple[DimLike, int, Kernel]] = (),
+    ) -> None:
+        """cases: (extent, most, kernel); see `Case`."""
+        number, *others = (self.kernels.setdefault(k, len(self.kernels)) for k in (kernel, *(case[2] for case in cases)))
         pointers = tuple(Operand(p.buffer, p.offset * d.size, p.part) for p, d in operands)  # type: ignore[attr-defined]
-        self.steps.append(Step(number, pointers, origin))
+        found = tuple(Case(extent, most, other) for (extent, most, _), other in zip(cases, others))
+        self.steps.append(Step(number, pointers, origin, cases=found))
 
     def _contract(self, node: Node, op: TiledContraction) -> None:
         places = [self.place(v) for v in node.inputs]
@@ -218,7 +226,8 @@ class _Builder:
         types = [v.type for v in node.inputs]
         weights = self.buffers[places[op.a_parts].buffer].kind == "weight"
         kernel = contract_kernel(op, types, places, results, [t.dtype for t in node.types], weights)
-        self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
+        kernel, cases = with_few_rows(op, kernel)
+        self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin, cases)
 
     def _attend(self, node: Node, op: TiledAttend) -> None:
         count = op.attend.parts

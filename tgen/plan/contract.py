@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from ..ir.dims import DimLike
 from ..ir.dtypes import DType
 from ..ir.expr import index
-from ..ir.ops.fused import Packing, TiledContraction
+from ..ir.ops.fused import FewRows, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable
 from ..kernels.specs import ContractKernel
@@ -44,6 +45,22 @@ def contract_kernel(
     return _batch_merged(kernel)
 
 
+def with_few_rows(op: TiledContraction, kernel: ContractKernel) -> tuple[ContractKernel, list[tuple[DimLike, int, ContractKernel]]]:
+    """The kernel for most numbers of rows, and cases of fewer: (rows, most of them, kernel), ascending; none where the number is known."""
+    rows, cases = kernel.rows, [(kernel.rows, few.most, _of_few_rows(few, op.packing.panel, kernel)) for few in op.few]
+    if isinstance(rows, int):
+        return next((other for _, most, other in cases if rows <= most), kernel), []
+    return kernel, cases
+
+
+def _of_few_rows(few: FewRows, panel: int, kernel: ContractKernel) -> ContractKernel:
+    """panel: columns of a panel of B's layout."""
+    return dataclasses.replace(
+        kernel, tile=few.tile, block=few.block, depth_block=few.depth_block, panel=few.panels * panel,
+        ahead=kernel.ahead and few.inner == few.panels == 1, inner=few.inner, panels=few.panels,
+    )  # fmt: skip
+
+
 def tiles_whole(b: Place, shape: Sequence[DimLike]) -> bool:
     """Whether each tile of B lies in one piece, as instructions load it; panels, k steps and tiles may lie anywhere."""
     wanted = contiguous_strides(tuple(shape[-3:]))
@@ -76,8 +93,6 @@ def spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence
 
 def _batch_merged(kernel: ContractKernel) -> ContractKernel:
     """The last batch axis joins m when A, B and every access of the epilogue step through both as one."""
-    import dataclasses
-
     while kernel.batch:
         last = len(kernel.batch) - 1
         a = kernel.a_strides

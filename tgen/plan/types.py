@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..ir.dims import DimLike
+from ..ir.dims import DimLike, evaluate_dim
 from ..ir.graph import Tensor
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.specs import AttendKernel, ContractKernel, Kernel, RoutineKernel
@@ -51,13 +52,33 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class Case:
+    """A kernel that takes a step's own kernel's part in runs where `extent` is at most `most`."""
+
+    extent: DimLike
+    most: int
+    kernel: int
+
+    def __str__(self) -> str:
+        return f"kernel {self.kernel} where {self.extent} <= {self.most}"
+
+
+@dataclass(frozen=True)
 class Step:
-    """One kernel run over its operands (inputs, then outputs). All threads share it; steps of later phases see its results."""
+    """One kernel run over its operands (inputs, then outputs). All threads share it; steps of later phases see its results.
+
+    cases: the first that holds in a run says which kernel it is; `kernel` where none does. All take the same operands.
+    """
 
     kernel: int
     operands: tuple[Operand, ...]
     origin: str = ""
     phase: int = 0
+    cases: tuple[Case, ...] = ()
+
+    def chosen(self, values: Mapping[str, int]) -> int:
+        """The kernel of a run with these values of symbols."""
+        return next((c.kernel for c in self.cases if evaluate_dim(c.extent, values) <= c.most), self.kernel)
 
 
 @dataclass(frozen=True)
@@ -99,7 +120,8 @@ class Plan:
         lines += [f"  kernel {k}: {describe(kernel)}" for k, kernel in enumerate(self.kernels)]
         for number, step in enumerate(self.steps):
             operands = ", ".join(f"{self.buffers[o.buffer]}" + (f"+{o.offset}" if o.offset != 0 else "") for o in step.operands)
-            lines.append(f"  phase {step.phase} step {number}: kernel {step.kernel} ({operands})  # {step.origin}")
+            kernels = ", ".join([f"kernel {step.kernel}", *map(str, step.cases)])
+            lines.append(f"  phase {step.phase} step {number}: {kernels} ({operands})  # {step.origin}")
         return "\n".join(lines)
 
 
