@@ -1,0 +1,47 @@
+"""Sampling at places that are data: GridSample, and the grids that AffineGrid makes."""
+
+from __future__ import annotations
+
+from ....ir.dtypes import F64
+from ....ir.errors import InvalidModel
+from ....ir.graph import Value
+from ..call import Call
+from ..registry import onnx_op
+
+_EARLY_NAMES = {"bilinear": "linear", "bicubic": "cubic"}
+
+
+@onnx_op("GridSample")
+def grid_sample(call: Call, x: Value, grid: Value) -> Value:
+    mode = call.attr("mode")
+    return call.build.grid_sample(  # type: ignore[no-any-return]
+        x,
+        grid,
+        mode=_EARLY_NAMES.get(mode, mode),
+        padding=call.attr("padding_mode"),
+        align_corners=bool(call.attr("align_corners")),
+    )
+
+
+@onnx_op("AffineGrid")
+def affine_grid(call: Call, theta: Value, size: Value) -> Value:
+    """theta [n, d, d + 1] times (…, y, x, 1) for each place of an image [n, c, space…], as [n, space…, d]."""
+    b, space = call.build, call.ints(size)[2:]
+    d = len(space)
+    if theta.type.rank != 3 or theta.type.shape[1:] != (d, d + 1):
+        raise InvalidModel(f"{call.importer.what}: AffineGrid {call.name!r}: theta {theta.type} for {d} axes of space")
+    parts = []
+    for axis in reversed(range(d)):
+        i = b.range(b.constant(0.0, F64), b.constant(1.0, F64), size=space[axis])
+        extent = b.cast(b.reshape(b.dims_value(dims=(space[axis],)), shape=()), to=F64)
+        if call.attr("align_corners"):
+            place = b.sub(b.div(b.mul(i, 2.0), b.sub(extent, 1.0)), 1.0)
+        else:
+            place = b.sub(b.div(b.add(b.mul(i, 2.0), 1.0), extent), 1.0)
+        parts.append(b.reshape(place, shape=(space[axis], *[1] * (d - 1 - axis), 1)))
+    parts.append(b.constant(1.0, F64))
+    columns = [b.cast(b.expand(p, shape=(*space, 1)), to=theta.type.dtype) for p in parts]
+    places = b.unsqueeze(b.concat(*columns, axis=-1), axes=(d,))  # [space…, 1, d + 1]
+    turned = b.reshape(theta, shape=(theta.type.shape[0], *[1] * d, d, d + 1))
+    out: Value = b.reduce_sum(b.mul(turned, places), axes=(-1,), keepdims=False)
+    return out
