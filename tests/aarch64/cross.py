@@ -54,7 +54,7 @@ def link(code: bytes) -> Path:
     program = _folder() / f"program{next(_numbers)}"
     own = program.with_suffix(".o")
     own.write_bytes(code)
-    _call([COMPILER, "-static", *map(str, (own, *_common_objects())), "-o", str(program)])
+    _call([COMPILER, "-static", *map(str, (own, *_common_objects())), "-lm", "-o", str(program)])  # the remainder of floats is fmod
     own.unlink()
     return program
 
