@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tgen.ir.dims import symbol
-from tgen.ir.dtypes import BF16, F32, I8, I32, U8
+from tgen.ir.dtypes import BF16, F16, F32, I8, I32, U8
 from tgen.ir.ops.fused import FewRows
 from tgen.passes.cost import ONE, Choice, Shape, choose, cycles
 from tgen.passes.few_rows import GAIN, few_rows, packing_of
@@ -34,6 +34,12 @@ CASES = [
     ("avx512", FLOATS, 6, "vfmadd231ps", (6, None)),
     ("avx2", FLOATS, 1, "vfmadd231ps", (1, None)),
     ("avx2", FLOATS, 6, "vfmadd231ps", (6, 2)),
+    ("neon", FLOATS, 1, "fmla", (1, None)),
+    ("neon", FLOATS, 128, "fmla", (None, None)),
+    ("neon_dot", (I8, I8, I32), 128, "sdot", (None, None)),
+    ("neon_matrix", HALVES, 128, "bfmmla", (None, None)),
+    ("neon_matrix", BYTES, 128, "usmmla", (None, None)),
+    ("neon_matrix", (F16, F16, F32), 1, "fmlal", (1, None)),  # halves what is read
 ]
 
 
@@ -52,6 +58,7 @@ def test_parts_where_they_are_faster(level, rows) -> None:
     shape = Shape(rows, 1024, 1024, weights=True)
     assert faster_on(TARGETS["amx"])(shape, PRODUCTS[level])
     assert faster_on(TARGETS["avx512_bf16"])(shape, PRODUCTS[level]) == (level == "medium")
+    assert faster_on(TARGETS["neon_matrix"])(shape, PRODUCTS[level]) == (level != "highest")
     assert not faster_on(TARGETS["avx512"])(shape, PRODUCTS[level])
     few = Shape(2, 1024, 1024, weights=True)
     assert faster_on(TARGETS["amx"])(few, PRODUCTS[level]) == (level == "medium")
