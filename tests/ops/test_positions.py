@@ -99,6 +99,8 @@ SYMBOLIC: dict[str, Make] = {
     "einsum": lambda b, x: b.einsum(x, x, equation="bi,bj->bij"),
     "einsum with depth": lambda b, x: b.einsum(x, x, equation="ai,bi->ab"),
     "attention": lambda b, x: _attention(b, x),
+    "dft": lambda b, x: b.dft(b.unsqueeze(x, axes=(2,)), length=N + 2, axis=1, onesided=True),
+    "inverse dft": lambda b, x: b.dft(b.unsqueeze(x, axes=(2,)), length=N, axis=1, inverse=True),
     "resize": lambda b, x: b.resize_axis(x, size=N * 2 + 1, axis=1, mode="cubic", exclude_outside=True),
     "resize to the nearest": lambda b, x: b.resize_axis(x, size=N * 3, axis=1, scale=3.0, nearest="ceil"),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ....ir.errors import Unsupported
 from ....ir.graph import Value
 from ..call import Call
@@ -24,10 +26,33 @@ def gemm(call: Call, a: Value, b: Value, c: Value | None = None) -> Value:
 
 
 @onnx_op("BatchNormalization")
-def batch_normalization(call: Call, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> Value:
+def batch_normalization(call: Call, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> Any:
     """(x - mean) / √(variance + epsilon) · scale + bias along axis 1."""
-    if call.attr("training_mode", 0) or call.attr("spatial", 1) != 1:
-        raise Unsupported("training mode" if call.attr("training_mode", 0) else "spatial = 0")
+    if call.attr("spatial", 1) != 1:
+        raise Unsupported("spatial = 0")
+    if call.attr("training_mode", 0):
+        return _of_this_batch(call, x, scale, bias, mean, variance)
+    return _normalised(call, x, scale, bias, mean, variance)
+
+
+def _of_this_batch(call: Call, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> tuple[Value, Value, Value]:
+    """By the mean and variance of x itself; then the running ones, which these join with weight 1 - momentum."""
+    b = call.build
+    wide = b.cast(x, to=variance.type.dtype)
+    axes = tuple(k for k in range(x.type.rank) if k != 1)
+    here = b.reduce_mean(wide, axes=axes, keepdims=True)
+    spread = b.sub(wide, here)
+    power = b.reduce_mean(b.mul(spread, spread), axes=axes, keepdims=True)
+    found = [b.reshape(v, shape=mean.type.shape) for v in (here, power)]
+    keep = call.attr("momentum")
+    running = [
+        b.cast(b.add(b.mul(b.cast(old, to=wide.type.dtype), keep), b.mul(new, 1 - keep)), to=old.type.dtype)
+        for old, new in zip((mean, variance), found)
+    ]
+    return _normalised(call, x, scale, bias, *found), running[0], running[1]
+
+
+def _normalised(call: Call, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> Value:
     b, dtype = call.build, x.type.dtype
     factor = b.div(
         b.cast(scale, to=variance.type.dtype), b.sqrt(b.add(variance, b.constant(call.attr("epsilon"), variance.type.dtype)))

@@ -52,6 +52,27 @@ def dynamic_quantize(call: Call, x: Value) -> tuple[Value, Value, Value]:
     return b.cast(y, to=U8), scale, b.cast(zero, to=U8)
 
 
+@onnx_op("QLinearMatMul")
+def quantised_matmul(
+    call: Call, a: Value, a_scale: Value, a_zero: Value, b: Value, b_scale: Value, b_zero: Value, scale: Value, zero: Value
+) -> Value:
+    """saturate(round(Σ_k (a - a_zero)·(b - b_zero) · a_scale·b_scale/scale) + zero); scales of a may be one a row, of b one a column."""
+    build = call.build
+    total = build.cast(build.mat_mul_integer(a, b, a_zero, b_zero), to=F32)
+    factors = [build.cast(v, to=F32) for v in (a_scale, b_scale, scale)]
+    for k in (0, 2):
+        if factors[k].type.rank == 1 and factors[k].type.shape != (1,):  # one a row
+            factors[k] = build.unsqueeze(factors[k], axes=(1,))
+    factor = build.div(build.mul(factors[0], factors[1]), factors[2])
+    offset = build.cast(zero, to=F32)
+    if offset.type.rank == 1 and offset.type.shape != (1,):
+        offset = build.unsqueeze(offset, axes=(1,))
+    low, high = limits(zero.type.dtype)
+    wide = build.add(build.round(build.mul(total, factor)), offset)
+    y: Value = build.cast(build.min(build.max(wide, low), high), to=zero.type.dtype)
+    return y
+
+
 def limits(dtype: DType) -> tuple[float, float]:
     """The least and greatest value of an integer type."""
     if dtype.kind == "int":

@@ -14,7 +14,7 @@ _EARLY_NAMES = {"bilinear": "linear", "bicubic": "cubic"}
 @onnx_op("GridSample")
 def grid_sample(call: Call, x: Value, grid: Value) -> Value:
     mode = call.attr("mode")
-    return call.build.grid_sample(  # type: ignore[no-any-return]
+    return call.build.grid_sample(
         x,
         grid,
         mode=_EARLY_NAMES.get(mode, mode),
