@@ -45,13 +45,15 @@ class GridSample(Op):
     def reference(self, x: np.ndarray, grid: np.ndarray) -> np.ndarray:
         out = np.zeros((*x.shape[:2], *grid.shape[1:-1]), x.dtype)
         for n, at in itertools.product(range(x.shape[0]), np.ndindex(*grid.shape[1:-1])):
-            taps = [self._taps(float(g), d) for g, d in zip(grid[(n, *at)][::-1], x.shape[2:])]
+            taps = [self._taps(float(g), d) for g, d in zip(grid[n][at][::-1], x.shape[2:])]
             total = np.zeros(x.shape[1], x.dtype if self.mode == "nearest" else np.float64)
             for chosen in itertools.product(*taps):
                 if all(p is not None for p, _ in chosen):
                     weight = math.prod(w for _, w in chosen)
-                    total = total + x[(n, slice(None), *(p for p, _ in chosen))] * total.dtype.type(weight)
-            out[(n, slice(None), *at)] = total
+                    place = (n, slice(None), *(p for p, _ in chosen))
+                    total = total + x[place] * total.dtype.type(weight)
+            result = (n, slice(None), *at)
+            out[result] = total
         return out
 
     def _taps(self, g: float, extent: int) -> list[tuple[int | None, float]]:

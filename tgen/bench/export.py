@@ -46,7 +46,7 @@ def export_folder(folder: str, path: str) -> None:
     inputs = tuple(torch.ones((1, 8), dtype=torch.int64) for _ in names)
     axes = {name: {0: "batch", 1: "seq"} for name in [*names, "last_hidden_state"]}
 
-    class Encoder(torch.nn.Module):
+    class Encoder(torch.nn.Module):  # type: ignore[misc, unused-ignore] # where torch is missing, its class is Any
         model: Any
 
         def forward(self, ids: Any, mask: Any, types: Any) -> Any:
