@@ -29,6 +29,8 @@ class Attend(ProductOp):
     undefined: the weights of a row that sees nothing (all scores -inf) or has a NaN: "nan" – NaN; "empty" – 0 if it sees nothing;
     "zero" – 0 in both cases. limit: over `Load`s and `Index` of the batch axes, how many columns of a batch entry there are, and how many
     rows are wanted; others are 0 here and left unwritten by a kernel. None: all.
+    Where scores are -inf for certain (a causal mask, a window), a kernel may leave the column out: a v there that is not finite makes NaN of
+    0·v here, and may not in a kernel.
     """
 
     scores: Expr

@@ -103,8 +103,7 @@ class ScaledDotProductAttention(Op):
         body = self._scores(q.type, k.type, [x.type for x in others], wide)
         rows = length if heads == groups else length * (heads // groups)
         flat = b.reshape(q, shape=(batch, groups, rows, depth))
-        undefined = "empty" if others or self.left_window >= 0 else "nan"
-        attend = Attend(body, (cast(Kept(wide, 0), q.type.dtype),), undefined=undefined, accumulate=wide)
+        attend = Attend(body, (cast(Kept(wide, 0), q.type.dtype),), undefined="empty", accumulate=wide)
         made = b.apply(attend, flat, b.transpose(k, perm=(0, 1, 3, 2)), v, *others)
         return b.reshape(made, shape=(batch, heads, length, v.type.shape[3]))
 

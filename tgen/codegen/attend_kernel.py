@@ -1,7 +1,7 @@
 """An `AttendKernel` as a function over units of work: attention with a streamed softmax.
 
 for each unit (batch entry, block of rows):
-  for each block of columns:
+  for each block of columns that a row of it can see:
     scores     micro-kernels: q·k → scratch
     weights    row by row: the body; the greatest so far; exp(score - greatest); their sum; earlier results are scaled down to it
     results    micro-kernels: weights·v, added to what earlier blocks left
@@ -97,12 +97,13 @@ class _AttendEmitter:
             first = self.b.mul(row_block, I64(kernel.row_block))
             count = c.minimum(self.b.sub(self._at_most(rows, limit), first), I64(kernel.row_block))
             q, k, v = (self._operands(side, position) for side in range(3))
-            last = self._at_most(columns, limit)
-            with c.loop(I64(0), c.maximum(last, I64(1)), kernel.column_block) as start:
+            begin, last = self._visible(position, first, count, self._at_most(columns, limit))
+            with c.loop(begin, c.maximum(last, self.b.add(begin, I64(1))), kernel.column_block) as start:
                 width = c.minimum(self.b.sub(last, start), I64(kernel.column_block))
+                done = self.b.sub(start, begin)
                 self._scores(q, k, first, count, start, width)
-                self._weights(position, first, count, start, width)
-                self._results(v, count, start, width)
+                self._weights(position, first, count, start, width, done)
+                self._results(v, count, start, width, done)
             self._finish(position, first, count)
         return c.finish()
 
@@ -115,6 +116,27 @@ class _AttendEmitter:
 
     def _at_most(self, extent: Any, limit: Any) -> Any:
         return extent if limit is None else self.c.minimum(extent, limit)
+
+    def _visible(self, position: Sequence[Any], first: Any, count: Any, columns: Any) -> tuple[Any, Any]:
+        """(begin, end) of the columns that some row of a block can see; begin is where panels and k steps begin."""
+        c, bounds = self.c, self.kernel.visible
+        if bounds == (None, None):
+            return I64(0), columns
+        slots = [c.slot(I64, start) for start in (columns if bounds[0] else I64(0), I64(0) if bounds[1] else columns)]
+        with c.loop(I64(0), count) as row:
+            axes = dict(enumerate([*position, self.b.add(first, row)]))
+            for bound, slot, better in zip(bounds, slots, (c.minimum, c.maximum)):
+                if bound is not None:
+                    scope = Scope(axes, None, 1, self.pointers, lambda _: (I64(0), 1))
+                    self.b.store(better(self.b.load(slot, typ=I64), Emitter(c, scope).vector(bound, 1)), slot)
+        low, high = (self.b.load(slot, typ=I64) for slot in slots)
+        end = c.minimum(c.maximum(high, I64(0)), columns)
+        begin = c.maximum(c.minimum(low, end), I64(0))
+        return self.b.sub(begin, self.b.srem(begin, I64(self._column_unit()))), end
+
+    def _column_unit(self) -> int:
+        """Columns that are whole panels of the first product, whole k steps of the second and whole vectors."""
+        return math.lcm(self.kernel.panels[0], self.lanes, self.tiles[1].k)
 
     def _operands(self, side: int, position: Sequence[Any]) -> list[Any]:
         """Pointers of all parts of q, k or v at this batch entry."""
@@ -155,7 +177,8 @@ class _AttendEmitter:
                     ]  # fmt: skip
                     call_micro_kernel(c, tile, kernel.qk, variants, access, here, arguments)
 
-    def _results(self, v: Sequence[Any], count: Any, start: Any, width: Any) -> None:
+    def _results(self, v: Sequence[Any], count: Any, start: Any, width: Any, done: Any) -> None:
+        """done: columns of earlier blocks, whose results this adds to."""
         kernel, c, tile = self.kernel, self.c, self.tiles[1]
         size, panel = kernel.pv.operand.size, kernel.panels[1]
         panel_stride, step, inner = (c.dim(s * size) for s in kernel.v_strides[-3:])
@@ -173,7 +196,7 @@ class _AttendEmitter:
                 here = b.sub(count, row)
                 out = b.add(b.mul(row, self.result_stride), b.mul(column, I64(self.dtype.size)))
                 arguments = [
-                    *left, *right, I64(self.weight_stride), I64(size), step, inner, b.sub(here, I64(1)), steps, start,
+                    *left, *right, I64(self.weight_stride), I64(size), step, inner, b.sub(here, I64(1)), steps, done,
                     c.at(self.results, out), self.result_stride,
                 ]  # fmt: skip
                 call_micro_kernel(c, tile, kernel.pv, variants, Access(True), here, arguments)
@@ -183,11 +206,11 @@ class _AttendEmitter:
 
     # -- softmax -----------------------------------------------------------------------------------------------------------
 
-    def _weights(self, position: Sequence[Any], first: Any, count: Any, start: Any, width: Any) -> None:
-        c, kernel = self.c, self.kernel
-        unit = math.lcm(kernel.panels[0], self.lanes, self.tiles[1].k)
+    def _weights(self, position: Sequence[Any], first: Any, count: Any, start: Any, width: Any, done: Any) -> None:
+        c = self.c
+        unit = self._column_unit()
         padded = self.b.mul(self.b.sdiv(self.b.add(width, I64(unit - 1)), I64(unit)), I64(unit))
-        later = self.b.icmp_signed(">", start, I64(0))
+        later = self.b.icmp_signed(">", done, I64(0))
         with c.loop(I64(0), count) as row:
             scores = c.at(self.scores, self.b.mul(row, I64(self.score_stride)))
             axes = dict(enumerate([*position, self.b.add(first, row)]))

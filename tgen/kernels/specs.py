@@ -132,7 +132,9 @@ class AttendKernel:
     """out_e[batch..., m, e] = epilogue_e(Σ_n softmax_n(scores(q·k))·v), `row_block` rows by `column_block` columns of scores at a time.
 
     rows, columns, depth, width: m, n, d, e. q_strides: (batch..., m, d) in elements; k_strides, v_strides: (batch..., panel, k step, tile).
-    weights: what the second product takes, over Kept(0). limit: how many rows and columns of a batch entry are done (None: all). A unit of work is row_block rows of one batch entry.
+    weights: what the second product takes, over Kept(0). limit: how many rows and columns of a batch entry are done (None: all).
+    visible: (begin, end) over axes (batch..., m): columns before begin and from end on have a score of -inf (None: no bound). A unit of
+    work is row_block rows of one batch entry.
     """
 
     batch: tuple[DimLike, ...]
@@ -157,6 +159,7 @@ class AttendKernel:
     outputs: tuple[DType, ...]
     panels: tuple[int, int]
     limit: Expr | None
+    visible: tuple[Expr | None, Expr | None] = (None, None)
 
     @property
     def units(self) -> DimLike:
@@ -199,6 +202,16 @@ class RoutineKernel:
 
 
 Kernel = LoopKernel | ContractKernel | AttendKernel | RoutineKernel
+
+
+def row_blocks(extent: int, block: int, least: int) -> tuple[int, tuple[int, ...]]:
+    """How rows are cut: (how many whole blocks, rows of the blocks after them). A last one of fewer than `least` rows gets some of the
+    block before it.
+    """
+    full, rest = divmod(extent, block)
+    if full and 0 < rest < least:
+        return full - 1, (block + rest - least, least)
+    return full, (rest,) if rest else ()
 
 
 def _aligned(size: int) -> int:
