@@ -7,6 +7,7 @@ NumPy `reference`. Block shapes and packed weight layouts are derived from its g
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,10 @@ class MacTile:
     def blocks(self) -> list[tuple[int, int]]:
         """Block shapes (rows of tiles, columns of tiles) whose accumulators and operands fit the register file."""
         raise NotImplementedError
+
+    def least_rows(self, block: tuple[int, int]) -> int:
+        """Rows of tiles: a block of fewer takes as long as one of so many, since each instruction waits for the last on its sum."""
+        return min(block[0], math.ceil(self.latency / (self.cycles * block[1])))
 
     @property
     def unroll(self) -> int:

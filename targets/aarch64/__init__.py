@@ -46,9 +46,9 @@ NEON = Target(  # every 64-bit Arm CPU
 NEON_DOT = dataclasses.replace(  # Cortex-A76, Neoverse N1, Apple M1 and later
     NEON,
     name="neon_dot",
-    cpu="neoverse-n1",
-    features=("neon", "fullfp16", "dotprod", "lse", "rdm"),
-    needs=("neon", "fullfp16", "dotprod", "lse", "rdm"),
+    cpu="neoverse-n1",  # of which LLVM uses all features: later ones have SVE, which not all CPUs with matrix instructions have
+    features=("neon", "fullfp16", "dotprod", "lse", "rdm", "rcpc"),
+    needs=("neon", "fullfp16", "dotprod", "lse", "rdm", "rcpc"),
     tiles=(
         dot_tile("sdot", I8, I8, I32, "dotprod"),
         dot_tile("udot", U8, U8, I32, "dotprod"),
@@ -60,7 +60,6 @@ NEON_DOT = dataclasses.replace(  # Cortex-A76, Neoverse N1, Apple M1 and later
 NEON_MATRIX = dataclasses.replace(  # Neoverse V1 and N2, Cortex-A510 and A710, Apple M2 and later
     NEON_DOT,
     name="neon_matrix",
-    cpu="neoverse-n2",
     features=(*NEON_DOT.features, "fp16fml", "i8mm", "bf16"),
     needs=(*NEON_DOT.needs, "fp16fml", "i8mm", "bf16"),
     tiles=(

@@ -8,7 +8,7 @@ from __future__ import annotations
 AT_HWCAP, AT_HWCAP2 = 16, 26
 
 # LLVM's name → bit, as in Linux's arch/arm64/include/uapi/asm/hwcap.h.
-_HWCAP = {"neon": 1, "aes": 3, "crc": 7, "lse": 8, "fullfp16": 10, "rdm": 12, "dotprod": 20, "sve": 22, "fp16fml": 23}
+_HWCAP = {"neon": 1, "aes": 3, "crc": 7, "lse": 8, "fullfp16": 10, "rdm": 12, "rcpc": 15, "dotprod": 20, "sve": 22, "fp16fml": 23}
 _HWCAP2 = {"sve2": 1, "i8mm": 13, "bf16": 14, "sme": 23}
 
 

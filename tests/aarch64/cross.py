@@ -18,11 +18,11 @@ from tgen.codegen import llvm
 from tgen.codegen.runtime import runtime_ir
 from tgen.compiler import Compiled, machine_of
 from tgen.executable import Executable
-from tgen.targets.aarch64 import NEON, NEON_DOT
+from tgen.targets.aarch64 import NEON, NEON_DOT, NEON_MATRIX
 from tgen.targets.aarch64.features import features_of
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
-CPUS = {NEON.name: "cortex-a53", NEON_DOT.name: "neoverse-n1"}  # with just what the target needs; "max" for others
+CPUS = {NEON: "cortex-a53", NEON_DOT: "neoverse-n1", NEON_MATRIX: "max,sve=off,sme=off"}  # with little but what the target needs
 SECONDS = 120  # that a run may take
 _numbers = itertools.count()
 
@@ -79,7 +79,7 @@ class CrossExecutable(Executable):
 
     def __init__(self, compiled: Compiled, threads: int = 1) -> None:
         super().__init__(compiled.artefact, _Elsewhere(), threads, {}, compiled.text)
-        self._cpu = CPUS.get(compiled.artefact.manifest.target, "max")
+        self._cpu = next(cpu for target, cpu in CPUS.items() if target.name == compiled.artefact.manifest.target)
         self._program = link(compiled.artefact.code)
         weakref.finalize(self, self._program.unlink, missing_ok=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.aarch64.cross import CrossExecutable, missing
+from tests.aarch64.cross import CPUS, CrossExecutable, missing
 from tests.native import build_executable, host
 from tgen.codegen import llvm
 from tgen.codegen.runtime import runtime_ir
@@ -98,7 +98,7 @@ def test_results_depend_neither_on_threads_nor_on_the_callers_mode(executable: C
 
 
 @pytest.mark.emulator
-@pytest.mark.parametrize("cpu,best", [("cortex-a53", NEON), ("neoverse-n1", NEON_DOT), ("max", NEON_MATRIX)])
+@pytest.mark.parametrize("cpu,best", [(cpu, target) for target, cpu in CPUS.items()])
 def test_the_best_target_is_found_by_features(executable: CrossExecutable, cpu: str, best: Target) -> None:
     assert find_target("host", executable.features(cpu), NEON.triple) is best
 
