@@ -126,6 +126,13 @@ def scatter(call: Call, x: Value, indices: Value, updates: Value) -> Value:
     return call.build.scatter_elements(x, indices, updates, axis=call.attr("axis", 0))
 
 
+@onnx_op("TensorScatter")
+def tensor_scatter(call: Call, cache: Value, update: Value, start: Value | None = None) -> Value:
+    b = call.build
+    places = start if start is not None else b.full(b.constant(np.zeros((), np.int64)), shape=cache.type.shape[:1])
+    return b.tensor_scatter(cache, update, places, axis=call.attr("axis"), circular=call.attr("mode") == "circular")
+
+
 @onnx_op("Tile")
 def tile(call: Call, x: Value, repeats: Value) -> Value:
     return call.build.tile(x, repeats=call.ints(repeats))

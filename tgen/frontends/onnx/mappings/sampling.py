@@ -45,3 +45,20 @@ def affine_grid(call: Call, theta: Value, size: Value) -> Value:
     turned = b.reshape(theta, shape=(theta.type.shape[0], *[1] * d, d, d + 1))
     out: Value = b.reduce_sum(b.mul(turned, places), axes=(-1,), keepdims=False)
     return out
+
+
+@onnx_op("RoiAlign", since=10)
+def roi_align(call: Call, x: Value, rois: Value, batch: Value) -> Value:
+    """Before opset 16 places are not half an element off."""
+    out: Value = call.build.roi_align(
+        x,
+        rois,
+        batch,
+        height=call.attr("output_height"),
+        width=call.attr("output_width"),
+        samples=call.attr("sampling_ratio"),
+        scale=call.attr("spatial_scale"),
+        half_pixel=call.attr("coordinate_transformation_mode", "output_half_pixel") == "half_pixel",
+        maximum=call.attr("mode") == "max",
+    )
+    return out
