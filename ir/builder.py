@@ -33,7 +33,7 @@ class Builder:
 
     def input(self, name: str, dtype: DType | str, shape: Sequence[DimLike | str]) -> Value:
         """Declares an input; dimensions are integers, Dims or text such as "batch" or "past + 1"."""
-        if any(n.op.label == name for n in self._inputs):  # type: ignore[attr-defined]
+        if any(isinstance(n.op, Input) and n.op.label == name for n in self._inputs):
             raise InvalidGraph(f"two inputs are named {name!r}")
         dims = tuple(parse_dim(d) if isinstance(d, str) else d for d in shape)
         node = Node(Input(name, TensorType(dtype_of(dtype), dims)))

@@ -20,7 +20,7 @@ def evaluate(
     Raises InvalidInput for missing or wrong inputs, InvalidGraph when an op's result contradicts its type.
     """
     arrays = check_feeds(graph, feeds)
-    symbols = bind_symbols([(n.op.label, n.op.type) for n in graph.inputs], [arrays[n].shape for n in graph.inputs])  # type: ignore[attr-defined]
+    symbols = bind_symbols([*graph.input_types.items()], [arrays[n].shape for n in graph.inputs])
     left = {value: len(users) for value, users in graph.users.items()}
     values: dict[Value, np.ndarray] = {}
     for node in graph.nodes:
@@ -52,13 +52,12 @@ def run_node(node: Node, operands: list[np.ndarray], symbols: Mapping[str, int])
 
 def check_feeds(graph: Graph, feeds: Mapping[str, Any]) -> dict[Node, np.ndarray]:
     """The array of each input node; raises InvalidInput for a name or dtype that is not the graph's."""
-    names = [n.op.label for n in graph.inputs]  # type: ignore[attr-defined]
-    unknown = [name for name in feeds if name not in names]
+    types = graph.input_types
+    unknown = [name for name in feeds if name not in types]
     if unknown:
-        raise InvalidInput(f"no input is named {unknown[0]!r}; inputs: {', '.join(names)}")
+        raise InvalidInput(f"no input is named {unknown[0]!r}; inputs: {', '.join(types)}")
     arrays = {}
-    for node in graph.inputs:
-        name, wanted = node.op.label, node.op.type  # type: ignore[attr-defined]
+    for node, (name, wanted) in zip(graph.inputs, types.items()):
         if name not in feeds:
             raise InvalidInput(f"input {name!r} ({wanted}) is missing")
         array = np.asarray(feeds[name])

@@ -157,6 +157,11 @@ class Graph:
     name: str = "model"
 
     @functools.cached_property
+    def input_types(self) -> Mapping[str, TensorType]:
+        """By name, in call order."""
+        return {n.op.label: n.op.type for n in self.inputs if isinstance(n.op, Input)}
+
+    @functools.cached_property
     def nodes(self) -> tuple[Node, ...]:
         """All nodes that the outputs need, and all inputs; producers first. Iterative: depth is no limit."""
         order: dict[Node, None] = dict.fromkeys(self.inputs)

@@ -38,10 +38,11 @@ def describe(node: Node) -> str:
 def _check_interface(graph: Graph) -> None:
     if not graph.outputs:
         raise InvalidGraph(f"graph {graph.name!r} has no outputs")
+    labels = []
     for node in graph.inputs:
         if not isinstance(node.op, Input) or node.inputs:
             raise InvalidGraph(f"{describe(node)} is among the inputs of graph {graph.name!r}, but is no input")
-    labels = [n.op.label for n in graph.inputs]  # type: ignore[attr-defined]
+        labels.append(node.op.label)
     for what, names in (("inputs", labels), ("outputs", [name for name, _ in graph.outputs])):
         double = next((n for k, n in enumerate(names) if n in names[:k]), None) if len(set(names)) < len(names) else None
         if double is not None:

@@ -16,7 +16,7 @@ from onnx.backend.base import Backend, BackendRep
 from .frontends import load
 from .frontends.onnx import DataDependent
 from .ir.errors import InvalidInput, Unsupported
-from .ir.graph import Graph, Input
+from .ir.graph import Graph
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 _KEPT = 16  # specialisations of one model that are kept
@@ -78,7 +78,7 @@ class Prepared(BackendRep):
 
     def _program(self, values: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], Run]:
         graph = load(self._model, values=values)
-        return tuple(n.op.label for n in graph.inputs if isinstance(n.op, Input)), self._make(graph)
+        return tuple(graph.input_types), self._make(graph)
 
 
 class TgenBackend(Backend):

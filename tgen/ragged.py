@@ -25,7 +25,7 @@ TOLERANCE = 1e-4  # of the greatest output: padding that has a weight shows as m
 
 def with_tables(graph: Graph, mask: str) -> Graph:
     """The graph with inputs for the tables of `mask` [batch, seq] behind its own. Raises InvalidInput where there is no such input."""
-    given = {n.op.label: n.types[0] for n in graph.inputs}  # type: ignore[attr-defined]
+    given = graph.input_types
     if mask not in given:
         raise InvalidInput(f"ragged={mask!r}: no input has this name; inputs: {', '.join(given)}")
     type_ = given[mask]
@@ -40,7 +40,7 @@ def with_tables(graph: Graph, mask: str) -> Graph:
 
 def tables_in(graph: Graph, mask: str) -> Tables:
     """The inputs that `with_tables` added."""
-    by_name = {n.op.label: Value(n) for n in graph.inputs}  # type: ignore[attr-defined]
+    by_name = {name: Value(node) for name, node in zip(graph.input_types, graph.inputs)}
     return Tables(*(by_name[f"{mask}.{name}"] for name in TABLES))
 
 
@@ -83,7 +83,7 @@ def _differing(graph: Graph, new: Graph, mask: str, left: bool) -> str:
 def _trial(graph: Graph, mask: str, left: bool) -> dict[str, np.ndarray]:
     """Random inputs: one sequence that is whole, others of a few tokens."""
     rng = np.random.default_rng(0)
-    types = {n.op.label: n.types[0] for n in graph.inputs}  # type: ignore[attr-defined]
+    types = graph.input_types
     batch, seq = types[mask].shape
     sizes = dict.fromkeys(symbols_of(types.values()), 3) | {str(batch): 2, str(seq): TRIAL}
     seen = np.ones([evaluate_dim(d, sizes) for d in (batch, seq)], types[mask].dtype.numpy)

@@ -28,7 +28,7 @@ def sizes(graph: Graph, shapes: Mapping[str, int]) -> dict[str, int]:
 def random_feeds(graph: Graph, values: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
     """An array for each input. Masks are ones, token types zeros, other integers token numbers, floats normal."""
     rng = np.random.default_rng(seed)
-    return {n.op.label: _random(n.op.label, n.types[0], values, rng) for n in graph.inputs}  # type: ignore[attr-defined]
+    return {name: _random(name, type_, values, rng) for name, type_ in graph.input_types.items()}
 
 
 def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tgen.ir.dims import DimLike, evaluate_dim
 from tgen.ir.errors import InvalidInput
+from tgen.ir.graph import Graph, Input, Value
 from tgen.ir.types import TensorType
-
-if TYPE_CHECKING:
-    from tgen.ir.graph import Graph, Value
 
 DEFAULT_EXTENTS = {"batch": 1, "batch_size": 1, "N": 1}
 DEFAULT_EXTENT = 16  # of any other symbol
@@ -39,7 +36,7 @@ def feeds_for(graph: Graph, files: Sequence[str], shapes: Mapping[str, int], see
     inside it, other integers are 0 or 1. A symbol without a value in `shapes` or in a file's shape is 1 for a batch, else 16.
     Raises InvalidInput for an unknown name or a file that holds no array.
     """
-    types: dict[str, TensorType] = {n.op.label: n.op.type for n in graph.inputs}  # type: ignore[attr-defined]
+    types = graph.input_types
     feeds = load_arrays(files)
     if unknown := [name for name in feeds if name not in types]:
         raise InvalidInput(f"no input is named {unknown[0]!r}; inputs: {', '.join(types)}")
@@ -104,7 +101,7 @@ def index_limits(graph: Graph) -> dict[str, int]:
             source = source.node.inputs[0]
         axis = getattr(node.op, "axis", 0)
         extent: DimLike = node.inputs[0].type.shape[axis]
-        if source.op.name == "input" and isinstance(extent, int):
-            label = source.op.label  # type: ignore[attr-defined]
+        if isinstance(source.op, Input) and isinstance(extent, int):
+            label = source.op.label
             limits[label] = min(extent, limits.get(label, extent))
     return limits

@@ -71,7 +71,7 @@ class _Builder:
         scratch: DimLike = 0
         for kernel in self.kernels:
             scratch = dim_max(scratch, kernel.scratch)
-        inputs = tuple((n.op.label, n.types[0]) for n in self.graph.inputs)  # type: ignore[attr-defined]
+        inputs = tuple(self.graph.input_types.items())
         return Plan(
             self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
             tuple(buffers), tuple(self.kernels), steps, tuple((at, t) for t, (_, at) in self.weights.items()),
