@@ -75,6 +75,18 @@ def test_one_executable_for_all_rows(target: Target, dtype: str, rng) -> None:
         assert tiles(plan, m=m) != [tile] or np.array_equal(got, expected[f"y{m}"])
 
 
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_every_number_of_rows(target: Target, rng) -> None:
+    """Last blocks of every size, over several blocks of k: each row has the bits it has alone."""
+    x, weight = operands("f32", 30, 40, 600, rng)
+    graph = products(["m"], weight, "f32")
+    plan, run = planned(graph, target), build_executable(graph, target)
+    everything = run(x)[0]
+    for m in range(1, len(x) + 1):
+        if tiles(plan, m=m) == tiles(plan, m=len(x)):
+            assert np.array_equal(run(x[:m])[0], everything[:m]), m
+
+
 @pytest.mark.parametrize("target", NATIVE.values(), ids=NATIVE)
 @pytest.mark.parametrize("dtype", ["f32", "u8"])
 def test_reads_no_weights_that_are_not_there(target: Target, dtype: str, rng) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tgen.ir.dims import symbol
 from tgen.ir.dtypes import BF16, F16, F32, I8, I32, U8
 from tgen.ir.ops.fused import FewRows
+from tgen.kernels.specs import row_blocks
 from tgen.passes.cost import ONE, Choice, Shape, choose, cycles
 from tgen.passes.few_rows import GAIN, few_rows, packing_of
 from tgen.passes.precision import PRODUCTS, faster_on
@@ -120,3 +121,14 @@ def few(target: str, types: Any, shape: Shape) -> tuple[FewRows, ...]:
 def gain(target: str, base: Choice, tile: MacTile, block: tuple[int, int], shape: Shape) -> float:
     caches = TARGETS[target].caches
     return cycles(base.tile, base.block, shape, caches) / cycles(tile, block, shape, caches)
+
+
+@pytest.mark.parametrize("block,least", [(6, 4), (13, 4), (9, 3), (2, 1), (4, 4)])
+def test_rows_are_cut_into_blocks(block, least) -> None:
+    """All of them into no more than needed; the last has the least rows if there are so many."""
+    for extent in range(1, 70):
+        full, last = row_blocks(extent, block, least)
+        assert full * block + sum(last) == extent
+        assert all(0 < rows <= block for rows in last)
+        assert full + len(last) == -(-extent // block)
+        assert (*[block] * full, *last)[-1] >= min(least, extent)

@@ -31,6 +31,17 @@ def emit_contract_kernel(
     return _ContractEmitter(module, name, kernel, tile, symbols, lanes, features).emit()
 
 
+def _rows(kernel: ContractKernel, tile: MacTile) -> tuple[int, list[int]]:
+    """(the least rows of a last block, where there are more; rows of tiles of the micro-kernels)."""
+    least = tile.least_rows(kernel.block)
+    variants = row_variants(tile, kernel.block[0], kernel.rows, least)
+    if least == 1:
+        return 1, variants
+    if not isinstance(kernel.rows, int):  # a micro-kernel of just so many is not made
+        least = next(v for v in variants if v >= least)
+    return least * tile.m, variants
+
+
 class _ContractEmitter:
     def __init__(
         self, module: ll.Module, name: str, kernel: ContractKernel, tile: MacTile, symbols: Sequence[str], lanes: int, features: str
@@ -42,6 +53,7 @@ class _ContractEmitter:
         count = len(kernel.inputs) + len(kernel.outputs)
         self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
         self.block_rows = kernel.block[0] * tile.m
+        self.least_rows, self.variants = _rows(kernel, tile)
         self.epilogues = [mathlib.expand(e) for e in kernel.epilogues]
 
     @property
@@ -67,9 +79,9 @@ class _ContractEmitter:
             with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as k:
                 last = self.b.icmp_signed(">=", self.b.add(k, I64(kernel.depth_block)), depth)
                 depth_here = c.minimum(self.b.sub(depth, k), I64(kernel.depth_block))
-                with c.loop(first_row, last_row, self.block_rows) as row:
-                    count = c.minimum(self.b.sub(last_row, row), I64(self.block_rows))
-                    out = self._accumulators(self.b.sub(row, first_row))
+                with c.loop(first_row, last_row, self.block_rows) as at:
+                    row, count = self._cut(at, first_row, last_row)
+                    out = self._accumulators(self.b.sub(at, first_row))
                     ahead = self._ahead(self.b.sub(row, first_row), count, self.b.sub(last_row, first_row), depth_here)
                     self._multiply(a, b, row, count, k, depth_here, out, [*self._panels(width), *ahead])
                     with c.when(last):
@@ -77,8 +89,19 @@ class _ContractEmitter:
                         self._epilogue(position, row, count, column, width, out)
         return c.finish()
 
+    def _cut(self, at: Any, first: Any, last: Any) -> tuple[Any, Any]:
+        """First row of the block that would begin at `at`, and how many it has: see `row_blocks`."""
+        b, c, size, least = self.b, self.c, I64(self.block_rows), I64(self.least_rows)
+        if self.least_rows == 1:
+            return at, c.minimum(b.sub(last, at), size)
+        edge = b.sub(last, least)
+        following = b.add(at, size)
+        row = c.maximum(first, c.minimum(at, edge))
+        end = b.select(b.icmp_signed("<", following, last), c.minimum(following, edge), last)
+        return row, b.sub(end, row)
+
     def _accumulators(self, row: Any) -> Any:
-        """Scratch of the rows from `row` of this block of rows on."""
+        """Scratch of the block of rows that would begin at `row` of this unit's: a micro-kernel may store a whole one."""
         return self.c.at(self.accumulators, self.b.mul(row, I64(self.kernel.panel * self.kernel.accumulate.size)))
 
     def _operands(self, first: int, parts: int, position: Sequence[Any], strides: Sequence[Any]) -> list[Any]:
@@ -137,13 +160,12 @@ class _ContractEmitter:
         first_step = self.b.sdiv(k, I64(step)) if step > 1 else k
         b = [c.at(p, self.b.mul(first_step, b_step)) for p in b]
         steps = self._steps(depth)
-        variants = row_variants(tile, kernel.block[0], kernel.rows)
         bytes_apart = (stride * kernel.inputs[kernel.a_parts].size for stride in kernel.b_strides[-2:])
         known_step, known_tile = (n if isinstance(n, int) else None for n in bytes_apart)
         access = Access(kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead, kernel.inner, kernel.panels)
         out_stride = I64(kernel.panel * kernel.accumulate.size)
         arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *more]
-        call_micro_kernel(c, tile, kernel.product, variants, access, count, arguments)
+        call_micro_kernel(c, tile, kernel.product, self.variants, access, count, arguments)
 
     def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:
         """Row by row; a whole panel without a loop over its vectors."""

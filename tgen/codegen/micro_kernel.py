@@ -12,7 +12,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ..kernels.specs import Product
+from ..kernels.specs import Product, row_blocks
 from ..targets.emit import prefetch
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
@@ -43,14 +43,13 @@ class Access:
         return ("" if self.unit_k else ".strided") + known + layout + (".ahead" if self.ahead else "")
 
 
-def row_variants(tile: MacTile, rows: int, extent: Any) -> list[int]:
-    """Rows of tiles that micro-kernels are made for, ascending: just those needed when m is known, else a few."""
+def row_variants(tile: MacTile, rows: int, extent: Any, least: int = 1) -> list[int]:
+    """Rows of tiles that micro-kernels are made for, ascending: just those needed when m is known, else a few. least: see `row_blocks`."""
     if not tile.broadcast:
         return [rows]
     if isinstance(extent, int):
-        full, rest = divmod(extent, rows * tile.m)
-        needed = ({rows} if full else set()) | ({-(-rest // tile.m)} if rest else set())
-        return sorted(needed) or [rows]
+        full, last = row_blocks(-(-extent // tile.m), rows, least)
+        return sorted({*last, *([rows] if full else [])}) or [rows]
     return sorted({1, 2, 4, 6, 8, rows} & set(range(1, rows + 1)))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..ir.dims import DimLike, evaluate_dim, product, symbols
 from ..ir.dtypes import DType
 from ..ir.graph import Constant, Graph, Value
-from ..kernels.specs import ContractKernel
+from ..kernels.specs import ContractKernel, row_blocks
 from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
 
@@ -105,8 +105,8 @@ def cycles(tile: MacTile, block: tuple[int, int], shape: Shape, caches: Caches, 
     """
     rows, columns, depth = shape.typical
     panels, steps = -(-columns // (block[1] * tile.n)), -(-depth // tile.k)
-    full, rest = divmod(rows, block[0] * tile.m)
-    tail = _block(tile, -(-rest // tile.m), block[1], depth, caches, products) if rest else 0.0
+    full, last = row_blocks(-(-rows // tile.m), block[0], tile.least_rows(block))
+    tail = sum(_block(tile, count, block[1], depth, caches, products) for count in last)
     computing = panels * (full * _block(tile, block[0], block[1], depth, caches, products) + tail)
     a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
     b_bytes = panels * block[1] * tile.n * steps * tile.k * tile.b.size * b_parts * -(-rows // ContractKernel.ROW_BLOCK)
