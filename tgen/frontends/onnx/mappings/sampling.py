@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....ir.dtypes import F64
-from ....ir.errors import InvalidModel
+from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ..call import Call
 from ..registry import onnx_op
@@ -62,3 +62,31 @@ def roi_align(call: Call, x: Value, rois: Value, batch: Value) -> Value:
         maximum=call.attr("mode") == "max",
     )
     return out
+
+
+@onnx_op("DeformConv", since=19)
+def deform_conv(call: Call, x: Value, weights: Value, offset: Value, bias: Value | None = None, mask: Value | None = None) -> Value:
+    """The moved elements [n, c, places, h', w'] times the weights, group by group. Two axes of space."""
+    b, group = call.build, call.attr("group")
+    if x.type.rank != 4 or not all(isinstance(d, int) for d in weights.type.shape):
+        raise Unsupported(f"DeformConv of {x.type} by {weights.type}: two axes of space and known weights are wanted")
+    outer, inner, *kernel = weights.type.shape
+    places = kernel[0] * kernel[1]  # type: ignore[operator]
+    if mask is None:
+        shape = (x.type.shape[0], call.attr("offset_group") * places, *offset.type.shape[2:])
+        mask = b.full(b.constant(1.0, x.type.dtype), shape=shape)
+    columns = b.deform_columns(
+        x,
+        offset,
+        mask,
+        kernel=tuple(kernel),
+        strides=tuple(call.attr("strides") or (1, 1)),
+        dilations=tuple(call.attr("dilations") or (1, 1)),
+        pads=tuple(call.attr("pads") or (0,) * 4)[:2],
+        groups=call.attr("offset_group"),
+    )
+    n, _, _, height, width = columns.type.shape
+    flat = b.reshape(columns, shape=(n, group, inner * places, height * width))
+    rows = b.reshape(weights, shape=(group, outer // group, inner * places))  # type: ignore[operator]
+    out: Value = b.reshape(b.matmul(rows, flat), shape=(n, outer, height, width))
+    return out if bias is None else b.add(out, b.reshape(bias, shape=(outer, 1, 1)))
