@@ -71,7 +71,7 @@ def deform_conv(call: Call, x: Value, weights: Value, offset: Value, bias: Value
     if x.type.rank != 4 or not all(isinstance(d, int) for d in weights.type.shape):
         raise Unsupported(f"DeformConv of {x.type} by {weights.type}: two axes of space and known weights are wanted")
     outer, inner, *kernel = weights.type.shape
-    places = kernel[0] * kernel[1]  # type: ignore[operator]
+    places = kernel[0] * kernel[1]
     if mask is None:
         shape = (x.type.shape[0], call.attr("offset_group") * places, *offset.type.shape[2:])
         mask = b.full(b.constant(1.0, x.type.dtype), shape=shape)
@@ -87,6 +87,6 @@ def deform_conv(call: Call, x: Value, weights: Value, offset: Value, bias: Value
     )
     n, _, _, height, width = columns.type.shape
     flat = b.reshape(columns, shape=(n, group, inner * places, height * width))
-    rows = b.reshape(weights, shape=(group, outer // group, inner * places))  # type: ignore[operator]
+    rows = b.reshape(weights, shape=(group, outer // group, inner * places))
     out: Value = b.reshape(b.matmul(rows, flat), shape=(n, outer, height, width))
     return out if bias is None else b.add(out, b.reshape(bias, shape=(outer, 1, 1)))
