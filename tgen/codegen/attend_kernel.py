@@ -2,7 +2,7 @@
 
 for each unit (batch entry, block of rows):
   for each block of columns that a row of it can see:
-    scores     micro-kernels: q·k → scratch
+    scores     micro-kernels: q·k → scratch (see attend_products)
     weights    row by row: the body; the greatest so far; exp(score - greatest); their sum; earlier results are scaled down to it
     results    micro-kernels: weights·v, added to what earlier blocks left
   results / sum → epilogues → memory
@@ -17,15 +17,14 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..ir import mathlib
-from ..ir.dims import DimLike
 from ..ir.expr import Kept, call, minimum
 from ..kernels.specs import AttendKernel
 from ..targets.emit import splat
 from ..targets.tile import MacTile
+from .attend_products import AttendProducts, Scratch
 from .context import I64, PTR, FunctionContext
 from .lanes import horizontal
 from .loop_kernel import KERNEL_ARGUMENTS
-from .micro_kernel import Access, call_micro_kernel, row_variants
 from .scalar import Emitter, Lanes, Scope
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 
@@ -62,29 +61,12 @@ class _AttendEmitter:
         entry = self.c.entry
         count = len(kernel.inputs) + len(kernel.outputs)
         self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
-        self.scores, weights, self.results, self.greatest, self.sums = self._areas(scratch)
-        self.in_place = kernel.areas[1] == 0
-        size = kernel.pv.operand.size
-        self.part_bytes = 0 if self.in_place else kernel.areas[1] // len(kernel.weights)
-        first = self.scores if self.in_place else weights
-        self.weights = [
-            entry.gep(first, [I64(k * self.part_bytes)], source_etype=ll.IntType(8)) for k in range(len(kernel.weights))
-        ]
-        self.score_stride = kernel.column_block * self.dtype.size
-        self.weight_stride = kernel.column_block * size
-        self.result_stride = entry.mul(self.c.dim(kernel.result_columns), I64(self.dtype.size))
+        self.s = Scratch.of(self.c, kernel, scratch)
+        self.products = AttendProducts(self.c, kernel, tiles, self.s, self.lanes)
 
     @property
     def b(self) -> Any:
         return self.c.b
-
-    def _areas(self, scratch: Any) -> list[Any]:
-        out, at = [], 0
-        offset: DimLike = at
-        for area in self.kernel.areas:
-            out.append(self.c.entry.gep(scratch, [self.c.dim(offset)], source_etype=ll.IntType(8)))
-            offset = offset + area
-        return out
 
     def emit(self) -> ll.Function:
         kernel, c = self.kernel, self.c
@@ -101,9 +83,9 @@ class _AttendEmitter:
             with c.loop(begin, c.maximum(last, self.b.add(begin, I64(1))), kernel.column_block) as start:
                 width = c.minimum(self.b.sub(last, start), I64(kernel.column_block))
                 done = self.b.sub(start, begin)
-                self._scores(q, k, first, count, start, width)
+                self.products.scores(q, k, first, count, start, width)
                 self._weights(position, first, count, start, width, done)
-                self._results(v, count, start, width, done)
+                self.products.results(v, count, start, width, done)
             self._finish(position, first, count)
         return c.finish()
 
@@ -148,62 +130,6 @@ class _AttendEmitter:
         type_ = memory_type(kernel.inputs[side * parts])
         return [b.gep(self.pointers[side * parts + k], [offset], source_etype=type_) for k in range(parts)]
 
-    # -- products ----------------------------------------------------------------------------------------------------------
-
-    def _scores(self, q: Sequence[Any], k: Sequence[Any], first: Any, count: Any, start: Any, width: Any) -> None:
-        kernel, c, tile = self.kernel, self.c, self.tiles[0]
-        size, panel = kernel.qk.operand.size, kernel.panels[0]
-        row_stride, q_step = (c.dim(s * size) for s in kernel.q_strides[-2:])
-        panel_stride, step, inner = (c.dim(s * size) for s in kernel.k_strides[-3:])
-        depth = c.dim(kernel.depth)
-        block = kernel.qk.block[0] * tile.m
-        variants = row_variants(tile, kernel.qk.block[0], kernel.rows)
-        access = Access(kernel.q_strides[-1] == 1)
-        with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as at:
-            steps = self._steps(c.minimum(self.b.sub(depth, at), I64(kernel.depth_block)), tile)
-            with c.loop(I64(0), width, panel) as column:
-                number = self.b.sdiv(self.b.add(start, column), I64(panel))
-                along = self.b.add(self.b.mul(number, panel_stride), self.b.mul(self._steps(at, tile), step))
-                right = [c.at(p, along) for p in k]
-                with c.loop(I64(0), count, block) as row:
-                    b = self.b
-                    place = b.add(b.mul(b.add(first, row), row_stride), b.mul(at, q_step))
-                    left = [c.at(p, place) for p in q]
-                    here = b.sub(count, row)
-                    out = b.add(b.mul(row, I64(self.score_stride)), b.mul(column, I64(self.dtype.size)))
-                    arguments = [
-                        *left, *right, row_stride, q_step, step, inner, b.sub(here, I64(1)), steps, at,
-                        c.at(self.scores, out), I64(self.score_stride),
-                    ]  # fmt: skip
-                    call_micro_kernel(c, tile, kernel.qk, variants, access, here, arguments)
-
-    def _results(self, v: Sequence[Any], count: Any, start: Any, width: Any, done: Any) -> None:
-        """done: columns of earlier blocks, whose results this adds to."""
-        kernel, c, tile = self.kernel, self.c, self.tiles[1]
-        size, panel = kernel.pv.operand.size, kernel.panels[1]
-        panel_stride, step, inner = (c.dim(s * size) for s in kernel.v_strides[-3:])
-        steps = self._steps(width, tile)
-        block = kernel.pv.block[0] * tile.m
-        variants = row_variants(tile, kernel.pv.block[0], kernel.rows)
-        with c.loop(I64(0), c.dim(kernel.result_columns), panel) as column:
-            along = self.b.add(
-                self.b.mul(self.b.sdiv(column, I64(panel)), panel_stride), self.b.mul(self._steps(start, tile), step)
-            )
-            right = [c.at(p, along) for p in v]
-            with c.loop(I64(0), count, block) as row:
-                b = self.b
-                left = [c.at(p, b.mul(row, I64(self.weight_stride))) for p in self.weights]
-                here = b.sub(count, row)
-                out = b.add(b.mul(row, self.result_stride), b.mul(column, I64(self.dtype.size)))
-                arguments = [
-                    *left, *right, I64(self.weight_stride), I64(size), step, inner, b.sub(here, I64(1)), steps, done,
-                    c.at(self.results, out), self.result_stride,
-                ]  # fmt: skip
-                call_micro_kernel(c, tile, kernel.pv, variants, Access(True), here, arguments)
-
-    def _steps(self, depth: Any, tile: MacTile) -> Any:
-        return self.b.sdiv(self.b.add(depth, I64(tile.k - 1)), I64(tile.k)) if tile.k > 1 else depth
-
     # -- softmax -----------------------------------------------------------------------------------------------------------
 
     def _weights(self, position: Sequence[Any], first: Any, count: Any, start: Any, width: Any, done: Any) -> None:
@@ -212,10 +138,10 @@ class _AttendEmitter:
         padded = self.b.mul(self.b.sdiv(self.b.add(width, I64(unit - 1)), I64(unit)), I64(unit))
         later = self.b.icmp_signed(">", done, I64(0))
         with c.loop(I64(0), count) as row:
-            scores = c.at(self.scores, self.b.mul(row, I64(self.score_stride)))
+            scores = c.at(self.s.scores, self.b.mul(row, I64(self.s.score_stride)))
             axes = dict(enumerate([*position, self.b.add(first, row)]))
             block_top = self._finished(axes, scores, start, width, padded)
-            top_at, sum_at = (c.at(p, self.b.mul(row, I64(self.dtype.size))) for p in (self.greatest, self.sums))
+            top_at, sum_at = (c.at(p, self.b.mul(row, I64(self.dtype.size))) for p in (self.s.greatest, self.s.sums))
             before = self.b.select(later, self._load(top_at, 1), self._number(float("-inf")))
             top = self._greater(before, block_top)
             self._put(top, top_at)
@@ -257,12 +183,12 @@ class _AttendEmitter:
         total = c.slot(widen(register_type(self.dtype), lanes))
         self.b.store(self._splat(self._number(0.0), lanes), total)
         top = self._splat(top, lanes)
-        along = self.b.mul(row, I64(self.weight_stride))
+        along = self.b.mul(row, I64(self.s.weight_stride))
         with c.loop(I64(0), padded, lanes) as j:
             weight = self._exp(self._load(self._element(scores, j), lanes), top, lanes)
             self.b.store(self.b.fadd(self.b.load(total, typ=weight.type), weight), total)
             emitter = Emitter(c, Scope({}, None, lanes, self.pointers, lambda _: (weight, lanes)))
-            for part, body in zip(self.weights, self.kernel.weights):
+            for part, body in zip(self.s.weights, self.kernel.weights):
                 self._put_part(emitter.vector(mathlib.expand(body), lanes), c.at(part, along), j, lanes)
         return horizontal(self.b, self.b.load(total, typ=top.type), self.b.fadd)
 
@@ -274,7 +200,7 @@ class _AttendEmitter:
         with c.when(self.b.and_(later, self.b.fcmp_unordered("!=", before, top))):
             factor = self._exp(before, top, 1)
             self.b.store(self.b.fmul(self._load(sum_at, 1), factor), earlier)
-            results = c.at(self.results, self.b.mul(row, self.result_stride))
+            results = c.at(self.s.results, self.b.mul(row, self.s.result_stride))
 
             def scale(j: Any, lanes: int) -> None:
                 where = self._element(results, j)
@@ -297,8 +223,8 @@ class _AttendEmitter:
         bodies, n = [mathlib.expand(e) for e in kernel.epilogues], len(kernel.batch) + 1
         with c.loop(I64(0), count) as row:
             axes = dict(enumerate([*position, self.b.add(first, row)]))
-            results = c.at(self.results, self.b.mul(row, self.result_stride))
-            total = self._load(c.at(self.sums, self.b.mul(row, I64(self.dtype.size))), 1)
+            results = c.at(self.s.results, self.b.mul(row, self.s.result_stride))
+            total = self._load(c.at(self.s.sums, self.b.mul(row, I64(self.dtype.size))), 1)
             factor, valid = self._factor(total)
 
             def column(j: Any, lanes: int) -> None:

@@ -20,12 +20,21 @@ from .values import constant, from_memory, memory_type, register_type, widen
 
 
 def mend(
-    c: FunctionContext, tile: MacTile, product: Product, lanes: int, rows: Any, columns: Any, depth: Any, operands: Sequence[Any]
+    c: FunctionContext,
+    tile: MacTile,
+    product: Product,
+    lanes: int,
+    rows: Any,
+    columns: Any,
+    depth: Any,
+    operands: Sequence[Any],
+    earlier: Any = None,
 ) -> None:
-    """Where a micro-kernel's sums over all of k are not finite, they are what plain arithmetic gives; others stay as they are.
+    """Where a micro-kernel's sums over k are not finite, they are what plain arithmetic gives; others stay as they are.
 
     rows, columns: of the block that count; columns rounded up to `lanes` must exist. operands: pointers to each part of A (at the
-    block's first row) and of B (at its panel), row_stride, k_stride, b_step, b_tile, out, out_stride as of `micro_kernel`.
+    block's first row) and of B (at its panel), row_stride, k_stride, b_step, b_tile, out, out_stride as of `micro_kernel`. earlier: what
+    sums began with, laid out as `out`; None: 0.
     """
     if len(product.products) == 1:
         return
@@ -43,11 +52,15 @@ def mend(
             c.b.store(c.b.fadd(nothing, c.b.load(total, typ=x.type)), total)
     found = horizontal(c.b, c.b.load(total, typ=widen(register_type(dtype), lanes)), c.b.fadd)
     with c.when(c.b.fcmp_unordered("uno", found, found)):
-        c.b.call(_again(c.module, tile, product, c.features), [*operands, rows, columns, depth])
+        earlier = ll.Constant(PTR, None) if earlier is None else earlier
+        c.b.call(_again(c.module, tile, product, c.features), [*operands, rows, columns, depth, earlier])
 
 
 def _again(module: ll.Module, tile: MacTile, product: Product, features: str) -> ll.Function:
-    """The function that goes through a block and does again what is not finite. Made once a module."""
+    """The function that goes through a block and does again what is not finite; its last argument is null for sums that began with 0.
+
+    Made once a module.
+    """
     name = f"again.{tile.name}.{product.a_parts}.{product.b_parts}"
     found = module.globals.get(name)
     return found if found is not None else _AgainEmitter(module, name, tile, product, features).emit()
@@ -57,12 +70,12 @@ class _AgainEmitter:
     def __init__(self, module: ll.Module, name: str, tile: MacTile, product: Product, features: str) -> None:
         self.tile, self.product = tile, product
         parts = product.a_parts + product.b_parts
-        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 4 + [PTR] + [I64] * 4, (), features)
+        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 4 + [PTR] + [I64] * 4 + [PTR], (), features)
         self.c.function.attributes.add("noinline")
         arguments = self.c.function.args
         self.a, self.bs = arguments[: product.a_parts], arguments[product.a_parts : parts]
         self.row_stride, self.k_stride, self.b_step, self.b_tile, self.out, self.out_stride = arguments[parts : parts + 6]
-        self.rows, self.columns, self.depth = arguments[parts + 6 :]
+        self.rows, self.columns, self.depth, self.earlier = arguments[parts + 6 :]
 
     def emit(self) -> ll.Function:
         c, dtype = self.c, self.product.accumulate
@@ -79,6 +92,9 @@ class _AgainEmitter:
         c, dtype = self.c, self.product.accumulate
         acc = c.slot(register_type(dtype))
         c.b.store(constant(dtype, 0.0), acc)
+        with c.when(c.b.icmp_unsigned("!=", self.earlier, ll.Constant(PTR, None))):
+            before = c.b.gep(c.at(self.earlier, c.b.mul(i, self.out_stride)), [j], source_etype=memory_type(dtype))
+            c.b.store(c.b.load(before, typ=register_type(dtype)), acc)
         row = c.b.mul(i, self.row_stride)
         with c.loop(I64(0), self.depth) as k:
             left = self._whole(self.a, c.b.add(row, c.b.mul(k, self.k_stride)))

@@ -172,12 +172,16 @@ class AttendKernel:
 
     @property
     def areas(self) -> tuple[DimLike, ...]:
-        """Bytes of a thread's scratch, in order: scores, parts of weights (0: the scores' place serves), results, greatest, sum a row."""
+        """Bytes of a thread's scratch, in order: scores, parts of weights (0: the scores' place serves), results, greatest, sum a row,
+        earlier results (0: none are kept).
+        """
         rows, size = self.row_block + ROW_SLACK, self.qk.accumulate.size
         scores = rows * self.column_block * size
-        in_place = self.pv.operand is self.pv.accumulate
+        in_place = self.pv.operand is self.pv.accumulate and len(self.weights) == 1
         weights = 0 if in_place else len(self.weights) * rows * self.column_block * self.pv.operand.size
-        return scores, weights, rows * self.result_columns * size, _aligned(rows * size), _aligned(rows * size)
+        results = rows * self.result_columns * size
+        earlier = 0 if len(self.pv.products) == 1 else results
+        return scores, weights, results, _aligned(rows * size), _aligned(rows * size), earlier
 
     @property
     def result_columns(self) -> DimLike:
