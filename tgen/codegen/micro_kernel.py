@@ -45,8 +45,6 @@ class Access:
 
 def row_variants(tile: MacTile, rows: int, extent: Any, least: int = 1) -> list[int]:
     """Rows of tiles that micro-kernels are made for, ascending: just those needed when m is known, else a few. least: see `row_blocks`."""
-    if not tile.broadcast:
-        return [rows]
     if isinstance(extent, int):
         full, last = row_blocks(-(-extent // tile.m), rows, least)
         return sorted({*last, *([rows] if full else [])}) or [rows]
