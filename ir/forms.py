@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .dims import DimLike
 from .dtypes import I64
 from .expr import Expr, const
 from .types import TensorType
+
+if TYPE_CHECKING:
+    from .graph import Graph
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,17 @@ class Routine:
     scratch: DimLike = 0
 
 
-Form = Map | Reduce | Contract | Reshape | Join | Scatter | Routine
+@dataclass(frozen=True)
+class Repeat:
+    """`body` once for each of `count` steps; operands: `captured` values, `states` first states, then sequences. See `ops.scan.Scan`."""
+
+    body: Graph
+    captured: int
+    states: int
+    count: DimLike
+
+
+Form = Map | Reduce | Contract | Reshape | Join | Scatter | Routine | Repeat
 
 
 def broadcast_index(source: TensorType, rank: int, axes: Sequence[Expr]) -> tuple[Expr, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,6 +220,24 @@ def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild
         for i, value in enumerate(values):
             done[Value(node, i)] = value
     return Graph(tuple(done[Value(n)].node for n in graph.inputs), tuple((k, done[v]) for k, v in graph.outputs), graph.name)
+
+
+def map_regions(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """The graph with `change` made to the graphs inside its ops; the same object if nothing changed."""
+
+    def rebuild(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        new = tuple(change(region) for region in node.op.regions)
+        if all(a is b for a, b in zip(new, node.op.regions)):
+            return None
+        return Node(node.op.with_regions(*new), inputs, node.origin).results
+
+    return map_graph(graph, rebuild=rebuild) if any(node.op.regions for node in graph.nodes) else graph
+
+
+def bind_graph(graph: Graph, values: Mapping[str, DimLike]) -> Graph:
+    """The graph with symbols replaced in its inputs and in its ops."""
+    inputs = {Value(n): Value(Node(n.op.bind(values), (), n.origin)) for n in graph.inputs}
+    return map_graph(graph, inputs, lambda node, given: Node(node.op.bind(values), given, node.origin).results)
 
 
 def symbols_of(types: Iterable[TensorType]) -> tuple[str, ...]:

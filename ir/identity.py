@@ -20,9 +20,22 @@ def exact(value: Any) -> Hashable:
         return "bool", value
     if isinstance(value, tuple):
         return tuple(map(exact, value))
+    if isinstance(value, Graph):
+        return graph_key(value)
     if isinstance(value, (DType, Expr, Tensor)) or not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     return type(value), tuple(exact(getattr(value, f.name)) for f in dataclasses.fields(value))
+
+
+def graph_key(graph: Graph) -> Hashable:
+    """A key that is equal for two graphs exactly if they are equal in structure; origins of nodes do not matter."""
+    number = {node: k for k, node in enumerate(graph.nodes)}
+
+    def place(value: Value) -> tuple[int, int]:
+        return number[value.node], value.index
+
+    nodes = tuple((op_key(n.op), tuple(map(place, n.inputs)), n.types) for n in graph.nodes)
+    return graph.name, len(graph.inputs), nodes, tuple((name, place(v)) for name, v in graph.outputs)
 
 
 def op_key(op: Op) -> Hashable:

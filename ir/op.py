@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import dataclass_transform  # `typing` has it since Python 3.11
 
     from .builder import Builder
-    from .graph import Value
+    from .graph import Graph, Value
 else:
     dataclass_transform = lambda **_: lambda decorator: decorator
 
@@ -70,6 +70,15 @@ class Op:
     def bodies(self) -> tuple[Expr | LoopProgram, ...]:
         """The expressions and loop programs in attributes."""
         return tuple(_bodies([getattr(self, name) for name in self.fields()]))
+
+    @property
+    def regions(self) -> tuple[Graph, ...]:
+        """Graphs that are part of the op: what it repeats."""
+        return ()
+
+    def with_regions(self, *regions: Graph) -> Op:
+        """The op with other graphs in their place."""
+        return self
 
     @property
     def is_composite(self) -> bool:

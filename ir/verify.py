@@ -80,6 +80,8 @@ def _check_node(node: Node, graph: Graph) -> None:
     if isinstance(op, Input) and node not in graph.inputs:
         raise InvalidGraph(f"input {op.label!r} is used but is no input of graph {graph.name!r}")
     _check_hashable(op)
+    for region in op.regions:
+        verify(region)
     inferred = op.infer(*(v.type for v in node.inputs))
     types = inferred if isinstance(inferred, tuple) else (inferred,)
     if types != node.types:

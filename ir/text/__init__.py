@@ -85,6 +85,9 @@ def tensors_of(graph: Graph) -> dict[str, Tensor]:
 def _tensors_in(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
+    elif isinstance(value, Graph):
+        for node in value.nodes:
+            yield from _tensors_in(node.op)
     elif isinstance(value, tuple):
         for v in value:
             yield from _tensors_in(v)
@@ -107,6 +110,8 @@ def _value_text(value: Any, owner: type) -> str:
             return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
         case Expr():
             return f"`{print_expr(value)}`"
+        case Graph():
+            return print_graph(value).replace("\n", "\n  ")
         case Tensor():
             inside = _elements_text(value)
             return f"{value.type}{{{digest_name(value) if inside is None else inside}}}"
@@ -162,4 +167,4 @@ def parse_graph(text: str, tensors: Mapping[str, Tensor | np.ndarray] | None = N
     Raises InvalidGraph naming the line: for text that is no graph, unknown ops or values, attributes an op does not take, types
     other than those the op infers, tensors that are missing or of another type.
     """
-    return Parser(Scanner(text), tensors or {}).graph()
+    return Parser(Scanner(text), tensors or {}).whole()

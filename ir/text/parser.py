@@ -35,6 +35,13 @@ class Parser:
         self.values: dict[str, Value] = {}
         self.types: dict[str, TensorType] = {}  # by text: there are few
 
+    def whole(self) -> Graph:
+        """A graph with nothing behind it."""
+        graph = self.graph()
+        if self.scanner.peek() != END:
+            self.scanner.fail(f"{self.scanner.peek()!r} after the end of the graph")
+        return graph
+
     def graph(self) -> Graph:
         s = self.scanner
         s.expect("graph")
@@ -57,8 +64,6 @@ class Parser:
             s.expect("=")
             outputs.append((label, self.operand()))
         s.expect("}")
-        if s.peek() != END:
-            s.fail(f"{s.peek()!r} after the end of the graph")
         return Graph(tuple(inputs), tuple(outputs), name)
 
     def argument(self) -> Node:
@@ -174,6 +179,8 @@ class Parser:
             x = scan_expr(s)
             s.expect("`")
             return x
+        if token == "graph":
+            return Parser(s, self.tensors).graph()
         if token == "for" and (following == "|" or re.fullmatch(r"i\d+", following)):
             return self.program()
         if following == "[" and token in DTYPES:

@@ -51,7 +51,18 @@ PROGRAM = LoopProgram(
 )
 DIMS = (3, N, 2 * N - 1, dim_max(N, 7), symbol("f32"), symbol("nan"), symbol("in"), symbol("for"), -1 * N)
 
+
 # Annotation of an attribute → values to try. An op with an attribute of another kind must add a row.
+def step_graph() -> Graph:
+    """With a tensor that stands in the text; attributes of tensors that do not are tested with whole graphs."""
+    b = Builder("step")
+    state, x = b.input("state", "f32", (N,)), b.input("x", "f32", (N, 3))
+    total = b.add(state, b.reduce_sum(b.mul(x, np.float32([1, 2, 3])), axes=(1,), keepdims=False))
+    b.output("state", total)
+    b.output("y", total)
+    return b.build()
+
+
 SAMPLES: dict[str, tuple[Any, ...]] = {
     "int": (0, -3, 1 << 40),
     "float": (0.0, -0.0, 1e-7, -2.5, float("inf"), float("-inf"), float("nan"), 1e300),
@@ -66,6 +77,8 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "tuple[DimLike, ...]": ((), DIMS),
     "tuple[tuple[int, int], ...]": (((0, 1), (1, 0)), ((0, 0),)),
     "tuple[Expr, ...]": ((Kept(F32, 0), select(X < 0, X * float("nan"), X)),),
+    "tuple[tuple[str, tuple[float, float]], ...]": ((("elu", (0.5, 0.0)),), (("tanh", (0.0, 0.0)), ("affine", (2.0, -1.0)))),
+    "Graph": (step_graph(),),
     "Tensor": (Tensor(np.float32(1.5)), Tensor(np.zeros((0, 3), bool)), Tensor(np.array(["a,b", ""], object))),
     "TensorType": (TensorType(F32, ()), TensorType(dtypes.U4, (N, 3))),
     "LoopProgram": (PROGRAM, dataclasses.replace(PROGRAM, rows=0), dataclasses.replace(PROGRAM, rows=2)),

@@ -26,22 +26,27 @@ def onnx_oracle(op_type: str, *constants: Any, **attributes: Any) -> Callable[..
 
 
 def _run_node(op_type: str, arrays: Sequence[np.ndarray], attributes: dict[str, Any]) -> np.ndarray:
+    return run_onnx(op_type, arrays, 1, attributes)[0]
+
+
+def run_onnx(op_type: str, arrays: Sequence[np.ndarray | None], results: int, attributes: dict[str, Any]) -> list[np.ndarray]:
+    """The first `results` results of the ONNX operator; None: an operand that is left out."""
     import onnx
     import onnxruntime
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    names = [f"x{k}" for k in range(len(arrays))]
-    inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in zip(names, arrays)]
-    node = helper.make_node(op_type, names, ["y"], **attributes)
-    graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name="y")])
+    feeds = {f"x{k}": a for k, a in enumerate(arrays) if a is not None}
+    inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()]
+    outputs = [f"y{k}" for k in range(results)]
+    node = helper.make_node(op_type, [f"x{k}" if a is not None else "" for k, a in enumerate(arrays)], outputs, **attributes)
+    graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=y) for y in outputs])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    feeds = dict(zip(names, arrays))
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except (onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented, onnxruntime.capi.onnxruntime_pybind11_state.Fail):
         with np.errstate(all="ignore"):
-            return np.asarray(ReferenceEvaluator(model).run(None, feeds)[0])
-    return np.asarray(session.run(None, feeds)[0])
+            return [np.asarray(y) for y in ReferenceEvaluator(model).run(None, feeds)]
+    return [np.asarray(y) for y in session.run(None, feeds)]

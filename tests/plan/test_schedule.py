@@ -174,7 +174,7 @@ def test_dependent_steps_keep_their_order(accesses: list[Any], growth: float) ->
     steps, kernels = steps_of(accesses)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "GROWTH", growth)
-        phase = {step.kernel: step.phase for step in scheduled(steps, kernels, arena(7))}
+        phase = {step.kernel: step.phase for step in scheduled(steps, kernels, arena(7))[0]}
     for later, (reads, writes) in enumerate(accesses):
         for earlier, (reads_before, writes_before) in enumerate(accesses[:later]):
             if {*writes} & {*reads_before, *writes_before} or {*reads} & {*writes_before}:
@@ -196,10 +196,10 @@ def test_memory_is_not_spent_on_fewer_phases() -> None:
     chains = [access for k in range(10) for access in (((), (2 * k,)), ((2 * k,), (2 * k + 1,)))]
     steps, kernels = steps_of(chains)
     wide = [Buffer("arena", bytes=64 if k % 2 else 1000 * N) for k in range(20)]
-    ordered = scheduled(steps, kernels, wide)
+    ordered, _ = scheduled(steps, kernels, wide)
     assert [step.kernel for step in ordered] == list(range(20)) and ordered[-1].phase == 10
     assert lifetimes(ordered, wide)[0] == dataclasses.replace(lifetimes(ordered, wide)[0], first=0, last=1)
     narrow = arena(20)
-    assert {step.phase for step in scheduled(steps, kernels, narrow)} == set(range(11))
+    assert {step.phase for step in scheduled(steps, kernels, narrow)[0]} == set(range(11))
     outputs = [Buffer("output", k) if k % 2 else Buffer("weight") for k in range(20)]
-    assert {step.phase for step in scheduled(steps, kernels, outputs)} == {0, 1}
+    assert {step.phase for step in scheduled(steps, kernels, outputs)[0]} == {0, 1}

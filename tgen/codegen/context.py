@@ -8,7 +8,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ..ir.dims import Apply, DimLike
+from ..ir.dims import Apply, DimLike, symbols
 
 I1, I8, I16, I32, I64 = (ll.IntType(w) for w in (1, 8, 16, 32, 64))
 VOID, PTR = ll.VoidType(), ll.PointerType()
@@ -35,6 +35,7 @@ class FunctionContext:
         self.b = ll.IRBuilder(self._start)
         self.symbols = symbols
         self.symbol_array: Any = None
+        self.moving: frozenset[str] = frozenset()  # symbols that change while the function runs
         self._dims: dict[DimLike, Any] = {}
 
     def finish(self) -> ll.Function:
@@ -43,24 +44,25 @@ class FunctionContext:
         return self.function
 
     def dim(self, dim: DimLike) -> Any:
-        """A dimension as an i64, computed once at the start of the function."""
+        """A dimension as an i64, computed once at the start of the function, or here if it has moving symbols."""
         if isinstance(dim, int):
             return I64(dim)
+        if self.moving and not self.moving.isdisjoint(symbols(dim)):
+            return self._dim(dim, self.b)
         if dim not in self._dims:
-            self._dims[dim] = self._dim(dim)
+            self._dims[dim] = self._dim(dim, self.entry)
         return self._dims[dim]
 
-    def _dim(self, dim: Any) -> Any:
-        e, total = self.entry, None
+    def _dim(self, dim: Any, e: Any) -> Any:
+        total = None
         for monomial, coefficient in dim.terms:
             term = I64(coefficient)
             for atom in monomial:
-                term = e.mul(term, self._atom(atom))
+                term = e.mul(term, self._atom(atom, e))
             total = term if total is None else e.add(total, term)
         return total if total is not None else I64(0)
 
-    def _atom(self, atom: str | Apply) -> Any:
-        e = self.entry
+    def _atom(self, atom: str | Apply, e: Any) -> Any:
         if isinstance(atom, str):
             pointer = e.gep(self.symbol_array, [I64(self.symbols.index(atom))], source_etype=I64)
             return e.load(pointer, typ=I64)

@@ -9,6 +9,7 @@ counters nor barriers. All threads compute in IEEE 754's default mode (nearest, 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
-from ..plan.types import Plan, Step
+from ..plan.types import Loop, Plan, Step
 from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
@@ -71,7 +72,8 @@ def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
     """
     module = ll.Module("tgen")
     module.triple = target.triple
-    kernels = [_kernel(module, f"kernel.{k}", kernel, plan.symbols, target) for k, kernel in enumerate(plan.kernels)]
+    symbols = (*plan.symbols, *(loop.symbol for loop in plan.loops))
+    kernels = [_kernel(module, f"kernel.{k}", kernel, symbols, target) for k, kernel in enumerate(plan.kernels)]
     body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, body, frame_of(plan), target)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
@@ -113,9 +115,11 @@ class _Program:
         self.profile = profile
         self.module, self.plan, self.target, self.kernels = module, plan, target, kernels
         self.frame = frame_of(plan)
-        self.c = FunctionContext(module, "program", [I64, I64, PTR], plan.symbols, target.feature_string)
+        symbols = (*plan.symbols, *(loop.symbol for loop in plan.loops))
+        self.c = FunctionContext(module, "program", [I64, I64, PTR], symbols, target.feature_string)
+        self.c.moving = frozenset(loop.symbol for loop in plan.loops)
         self.thread, self.threads, self.pointer = self.c.function.args
-        self.c.symbol_array = self._word(self.c.entry, self.frame.first_symbol)
+        self.c.symbol_array = self._symbols(symbols)
         self.arena, self.weights, scratch = (self._load(k) for k in range(3))
         stride = self.c.entry.load(self._word(self.c.entry, 3), typ=I64)
         self.scratch = self.c.entry.gep(scratch, [self.c.entry.mul(stride, self.thread)], source_etype=ll.IntType(8))
@@ -134,25 +138,60 @@ class _Program:
         used = {name: tiles[name] for k in self.plan.kernels for name in tiles_of(k)}
         for tile in used.values():
             tile.enter(self.c.b)
-        small = [self._small(steps) for steps in self.plan.phases]
-        numbers = itertools.count()
-        for k, steps in enumerate(self.plan.phases):
-            if k:
-                self._barrier(small[k - 1], small[k])
-            self._phase(zip(steps, numbers), small[k])
+        self.small = [self._small(steps) for steps in self.plan.phases]
+        self._phases(0, len(self.small), self.plan.loops, frozenset())
         for tile in used.values():
             tile.leave(self.c.b)
         return self.c.finish()
+
+    def _symbols(self, names: Sequence[str]) -> Any:
+        """Values of the symbols; a copy of this thread's own where loops have some too, since threads need not be in the same turn."""
+        e, given = self.c.entry, self._word(self.c.entry, self.frame.first_symbol)
+        if not self.plan.loops:
+            return given
+        array = e.alloca(I64, size=len(names))
+        for k in range(len(self.plan.symbols)):
+            value = e.load(e.gep(given, [I64(k)], source_etype=I64), typ=I64)
+            e.store(value, e.gep(array, [I64(k)], source_etype=I64))
+        return array
+
+    def _phases(self, first: int, end: int, loops: Sequence[Loop], before: frozenset[int]) -> frozenset[int]:
+        """Phases from `first` up to `end`, of which `loops` are loops. before: phases that may have been the last one when this begins;
+        the result: those that may have been when it is over.
+        """
+        phase = first
+        while phase < end:
+            loop = next((loop for loop in loops if loop.first == phase), None)
+            if loop is None:
+                self._barrier(before, phase)
+                start = sum(len(steps) for steps in self.plan.phases[:phase])
+                self._phase(zip(self.plan.phases[phase], itertools.count(start)), self.small[phase])
+                before, phase = frozenset({phase}), phase + 1
+            else:
+                inside = [inner for inner in loops if inner is not loop and loop.first <= inner.first and inner.last <= loop.last]
+                self._loop(loop, inside, before)
+                before, phase = before | {loop.last}, loop.last + 1
+        return before
+
+    def _loop(self, loop: Loop, inside: Sequence[Loop], before: frozenset[int]) -> None:
+        c = self.c
+        place = c.b.gep(c.symbol_array, [I64(c.symbols.index(loop.symbol))], source_etype=I64)
+        with c.loop(I64(0), c.dim(loop.count)) as turn:
+            c.b.store(turn, place)
+            self._phases(loop.first, loop.last + 1, inside, before | {loop.last})
 
     def _small(self, steps: Sequence[Step]) -> Any:
         """Whether a phase is not worth sharing."""
         work = sum((self.plan.kernels[step.kernel].work for step in steps), 0)
         return self.c.entry.icmp_signed("<", self.c.dim(work), I64(LEAST_WORK))
 
-    def _barrier(self, before: Any, after: Any) -> None:
-        """Between two phases, of which each is small or not; thread 0 does small ones, one after the other."""
+    def _barrier(self, before: Iterable[int], phase: int) -> None:
+        """Between phases that may come one after the other; needless where all are small: thread 0 does those in order."""
         c = self.c
-        needless = c.b.or_(self.alone, c.b.and_(before, after))
+        if not before:
+            return
+        small = functools.reduce(c.b.and_, (self.small[k] for k in sorted({*before, phase})))
+        needless = c.b.or_(self.alone, small)
         with c.when(c.b.not_(needless)):
             c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
 

@@ -24,7 +24,8 @@ LEAST_WORK = 4096  # element operations: a chunk or a phase smaller than this co
 def share(module: ll.Module, target: Target) -> ll.Function:
     """void share(kernel, units, work, counter, threads, operands, symbols, scratch): runs a step's chunks until none is left.
 
-    For one thread that is a single chunk, and the counter is not touched.
+    For one thread that is a single chunk, and the counter is not touched. Otherwise it is 0 before and after: who finds last that no
+    chunk is left sets it back.
     """
     found = module.globals.get("share")
     return found if found is not None else _Share(module, target).emit()
@@ -38,8 +39,8 @@ class _Share:
 
     def emit(self) -> ll.Function:
         c, b, function = self.c, self.c.b, self.c.function
-        alone, several, claim, run, done = (
-            function.append_basic_block(n) for n in ("alone", "several", "claim", "run", "finished")
+        alone, several, claim, run, leave, done = (
+            function.append_basic_block(n) for n in ("alone", "several", "claim", "run", "leave", "finished")
         )
         b.cbranch(b.icmp_signed("==", self.threads, I64(1)), alone, several)
         b.position_at_end(alone)
@@ -52,7 +53,11 @@ class _Share:
         b.branch(claim)
         b.position_at_end(claim)
         chunk = b.atomic_rmw("add", self.counter, I64(1), "monotonic")
-        b.cbranch(b.icmp_signed("<", chunk, chunks), run, done)
+        b.cbranch(b.icmp_signed("<", chunk, chunks), run, leave)
+        b.position_at_end(leave)
+        with c.when(b.icmp_signed("==", chunk, b.sub(b.add(chunks, self.threads), I64(1)))):
+            b.store(I64(0), self.counter)
+        b.branch(done)
         b.position_at_end(run)
         begin, end = self._bounds(chunk, parts, rounds)
         with c.when(b.icmp_signed("<", begin, end)):

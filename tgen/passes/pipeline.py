@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from .. import options, trace
 from ..ir.errors import InvalidGraph
-from ..ir.graph import Graph, Node
+from ..ir.graph import Graph, Node, map_regions
 from ..ir.verify import verify
 from ..ragged import over_tokens
 from ..targets.target import Target
 from .attention import attention
+from .capture import capture
 from .cse import cse
 from .decompose import decompose
 from .epilogue import epilogue
@@ -35,6 +36,10 @@ class Pass:
     name: str
     run: Callable[[Graph], Graph]
 
+    def over_regions(self, graph: Graph) -> Graph:
+        """The graph after the pass, and the graphs inside its ops too."""
+        return map_regions(self.run(graph), self.over_regions)
+
 
 def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pass, ...]:
     """All passes from a loaded graph to one that can be planned. level: the precision asked for; mask: of a ragged batch, if it is one."""
@@ -44,6 +49,7 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("attention", attention),  # while a softmax is still one op
         Pass("decompose", decompose),
         Pass("fold", fold),
+        Pass("capture", capture),
         Pass("simplify", simplify),
         Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
         Pass("integers", lambda g: integers(g, cycles=cycles_on(target))),
@@ -74,7 +80,7 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass], *, observe: Callable[[str
         verified.update(graph.nodes)
     for step in passes:
         before, start = graph, time.perf_counter()
-        graph = step.run(before)
+        graph = step.over_regions(before)
         seconds = time.perf_counter() - start
         if "passes" in settings.dump:
             trace.show_pass(step.name, before, graph)

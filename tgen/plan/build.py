@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ..ir.dims import DimLike, dim_max, evaluate_dim, nonnegative
+from ..ir.dims import DimLike, ceildiv, dim_max, evaluate_dim, mod, nonnegative, step_symbol, symbols
 from ..ir.errors import Unsupported
 from ..ir.expr import Index, Load, affine, call, index
-from ..ir.forms import Join, Reshape, Routine, Scatter
+from ..ir.forms import Join, Repeat, Reshape, Routine, Scatter
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, symbols_of
 from ..ir.loops import LoopProgram, Stage
 from ..ir.ops.attend import TiledAttend
@@ -22,7 +22,7 @@ from .attend import attend_kernel
 from .contract import contract_kernel, least, stays_in_cache, tiles_whole, with_few_rows
 from .memory import ALIGNMENT, layout
 from .reshape import reshaped
-from .schedule import lifetimes, scheduled
+from .schedule import Repeated, lifetimes, scheduled
 from .types import Buffer, Case, Operand, Place, Plan, Step
 
 
@@ -36,7 +36,8 @@ class _Builder:
         self.graph = graph
         self.buffers: list[Buffer] = []
         self.kernels: dict[Kernel, int] = {}
-        self.steps: list[Step] = []
+        self.steps: list[Step | Repeated] = []
+        self.repeats = 0
         self.places: dict[Value, Place] = {}
         self.reserved: dict[Value, Place] = {}  # where a kernel is asked to write: an output, or a part of a join
         self.weights: dict[Tensor, tuple[int, int]] = {}  # tensor → buffer, byte offset
@@ -48,7 +49,13 @@ class _Builder:
         for k, node in enumerate(graph.inputs):
             self.places[Value(node)] = self._whole(Buffer("input", k), node.types[0])
         outputs = [self._whole(Buffer("output", k), v.type) for k, (_, v) in enumerate(graph.outputs)]
-        for (_, value), place in zip(graph.outputs, outputs):
+        self._region(outputs)
+        return self._finish()
+
+    def _region(self, results: Sequence[Place]) -> None:
+        """Steps that leave the outputs of `self.graph` in these places; its inputs have theirs."""
+        graph = self.graph
+        for (_, value), place in zip(graph.outputs, results):
             self._reserve(value, place)
         for node in reversed(graph.nodes):
             if isinstance(node.op.form(*(v.type for v in node.inputs)), Join):
@@ -57,14 +64,13 @@ class _Builder:
                 self._reserve_permuted(node)
         for node in graph.nodes:
             self._add(node)
-        for (_, value), place in zip(graph.outputs, outputs):
+        for (name, value), place in zip(graph.outputs, results):
             if self.place(value) != place:
-                self._copy(value, place, "output")
-        return self._finish()
+                self._copy(value, place, name)
 
     def _finish(self) -> Plan:
-        steps = scheduled(self.steps, tuple(self.kernels), self.buffers)
-        offsets, arena = layout(lifetimes(steps, self.buffers))
+        steps, loops = scheduled(self.steps, tuple(self.kernels), self.buffers)
+        offsets, arena = layout(lifetimes(steps, self.buffers, loops))
         buffers = [
             Buffer(b.kind, b.index, offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)
         ]
@@ -75,7 +81,7 @@ class _Builder:
         return Plan(
             self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
             tuple(buffers), tuple(self.kernels), steps, tuple((at, t) for t, (_, at) in self.weights.items()),
-            self.weight_bytes, arena + self.slack, scratch,
+            self.weight_bytes, arena + self.slack, scratch, loops,
         )  # fmt: skip
 
     # -- places ------------------------------------------------------------------------------------------------------------
@@ -97,7 +103,8 @@ class _Builder:
     def _reserve(self, value: Value, place: Place) -> None:
         form = value.op.form(*(v.type for v in value.node.inputs))
         in_one_piece = isinstance(form, Routine) and place.contiguous(value.type.shape)
-        if value not in self.reserved and (self._writes(value) or in_one_piece or isinstance(form, (Join, Scatter))):
+        stacked = isinstance(form, Repeat) and value.index >= form.states
+        if value not in self.reserved and (self._writes(value) or in_one_piece or stacked or isinstance(form, (Join, Scatter))):
             self.reserved[value] = place
 
     def _reserve_join(self, node: Node) -> None:
@@ -170,6 +177,8 @@ class _Builder:
             self._scatter(node, form)
         elif isinstance(form, Routine):
             self._routine(node, form)
+        elif isinstance(form, Repeat):
+            self._repeat(node, form)
         else:
             raise Unsupported(f"{node.origin or op}: no kernel for {op.name}")
 
@@ -301,6 +310,43 @@ class _Builder:
         inputs, outputs = tuple(v.type.dtype for v in node.inputs), tuple(t.dtype for t in node.types)
         kernel = RoutineKernel(form.function, form.units, form.sizes, form.work, form.scratch, inputs, outputs)
         self._step(kernel, [*zip(places, inputs), *zip(results, outputs)], node.origin)
+
+    def _repeat(self, node: Node, form: Repeat) -> None:
+        """Steps of the body, in a loop: elements of sequences and of stacked results are windows that move along with it, a state is
+        in one half of a buffer while the next one is written to the other.
+        """
+        first = form.captured + form.states
+        turn = step_symbol(self.repeats)
+        self.repeats += 1
+        halves = [self._halves(v) for v in node.inputs[form.captured : first]]
+        for value, half in zip(node.inputs[form.captured : first], halves):
+            self._copy(value, half(0), node.origin)
+        stacked = [self._new(Value(node, k)) for k in range(form.states, len(node.types))]
+        captured = [self.place(v) for v in node.inputs[: form.captured]]
+        elements = [self._element(self.place(v), turn) for v in node.inputs[first:]]
+        given = (*captured, *(half(mod(turn, 2), 0) for half in halves), *elements)
+        wanted = (*(half(mod(turn + 1, 2), 1) for half in halves), *(self._element(place, turn) for place in stacked))
+        outer = self.graph, self.steps, self.places, self.reserved
+        self.graph, self.steps, self.reserved = form.body, [], {}
+        self.places = {Value(n): place for n, place in zip(form.body.inputs, given)}
+        self._region(wanted)
+        block = Repeated(next(symbols(turn)), form.count, tuple(self.steps))
+        self.graph, self.steps, self.places, self.reserved = outer
+        self.steps.append(block)
+        for k, half in enumerate(halves):
+            self.places[Value(node, k)] = half(mod(form.count, 2))
+
+    def _halves(self, state: Value) -> Callable[..., Place]:
+        """Places of a state in a buffer with room for two: in half number `half`, which in a turn is part number `part`."""
+        size = ceildiv(state.type.bytes, ALIGNMENT) * (ALIGNMENT // state.type.dtype.size)
+        self.buffers.append(Buffer("arena", bytes=size * (2 * state.type.dtype.size)))
+        number, strides = len(self.buffers) - 1, contiguous_strides(state.type.shape)
+        return lambda half, *part: Place(number, half * size, strides, part)
+
+    def _element(self, sequence: Place, turn: DimLike) -> Place:
+        """Where element `turn` of a sequence lies."""
+        stride, *strides = sequence.strides
+        return Place(sequence.buffer, sequence.offset + turn * stride, tuple(strides), sequence.part)
 
     def _in_one_piece(self, value: Value, origin: str) -> Place:
         """The place of a value if its elements follow one another there, else that of a copy."""

@@ -9,20 +9,37 @@ step 3  attend(q, k, v)  phase 1
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ..ir.dims import DimLike, evaluate_dim, nonnegative, symbols
 from ..kernels.specs import Kernel
 from .memory import Lifetime, layout
-from .types import Buffer, Operand, Step
+from .types import Buffer, Loop, Operand, Step
 
 SAMPLE = 128  # of every symbol, where two schedules' memory is compared
 GROWTH = 1.25  # of the arena that fewer phases may cost
 
 
-def scheduled(steps: Sequence[Step], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> tuple[Step, ...]:
-    """The steps with their phases, phase by phase, in an order with the same results.
+@dataclasses.dataclass(frozen=True)
+class Repeated:
+    """Steps that are done `count` times, one time after the other; see `Loop`."""
+
+    symbol: str
+    count: DimLike
+    steps: tuple[Step | Repeated, ...]
+    phase: int = 0
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return tuple(o for step in self.steps for o in step.operands)
+
+
+def scheduled(
+    steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]
+) -> tuple[tuple[Step, ...], tuple[Loop, ...]]:
+    """The steps with their phases, phase by phase, in an order with the same results; and the loops over phases.
 
     As few phases as the longest chain of steps has; in the given order, with a few more phases, where that would take much more memory.
     """
@@ -31,17 +48,51 @@ def scheduled(steps: Sequence[Step], kernels: Sequence[Kernel], buffers: Sequenc
     fewest = _fewest(steps, kernels, buffers, before)
     small = _arena(_with_phases(steps, in_order), buffers)
     chosen = fewest if _arena(_with_phases(steps, fewest), buffers) <= small * GROWTH else in_order
-    return _with_phases(steps, chosen)
+    return _flat(_with_phases(steps, chosen), kernels, buffers)
 
 
-def lifetimes(steps: Sequence[Step], buffers: Sequence[Buffer]) -> dict[int, Lifetime]:
-    """First and last phase of each buffer of the arena: buffers of one phase never share bytes."""
+def _flat(
+    steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]
+) -> tuple[tuple[Step, ...], tuple[Loop, ...]]:
+    """What is repeated has phases of its own, behind the plain steps that it could share a phase with."""
+    found: list[Step] = []
+    loops: list[Loop] = []
+    phase = 0
+    for _, together in itertools.groupby(steps, key=lambda step: step.phase):
+        listed = list(together)
+        plain = [dataclasses.replace(step, phase=phase) for step in listed if isinstance(step, Step)]
+        found += plain
+        phase += bool(plain)
+        for block in (step for step in listed if isinstance(step, Repeated)):
+            inside, inner = scheduled(block.steps, kernels, buffers)
+            last = phase + inside[-1].phase if inside else phase - 1
+            loops.append(Loop(block.symbol, block.count, phase, last))
+            loops += [dataclasses.replace(loop, first=loop.first + phase, last=loop.last + phase) for loop in inner]
+            found += [dataclasses.replace(step, phase=step.phase + phase) for step in inside]
+            phase = last + 1
+    return tuple(found), tuple(loop for loop in loops if loop.first <= loop.last)
+
+
+def lifetimes(steps: Sequence[Step | Repeated], buffers: Sequence[Buffer], loops: Sequence[Loop] = ()) -> dict[int, Lifetime]:
+    """First and last phase of each buffer of the arena: buffers of one phase never share bytes. What is used in a loop lives as long
+    as the loop: its next turn may read what this one left.
+    """
     found: dict[int, Lifetime] = {}
     for step in steps:
+        around = [loop for loop in loops if loop.first <= step.phase <= loop.last]
+        first, last = (around[0].first, around[0].last) if around else (step.phase, step.phase)
         for number in {o.buffer for o in step.operands if buffers[o.buffer].kind == "arena"}:
-            first = found[number].first if number in found else step.phase
-            found[number] = Lifetime(buffers[number].bytes, first, step.phase)
+            found[number] = Lifetime(buffers[number].bytes, found[number].first if number in found else first, last)
     return found
+
+
+def touched(step: Step | Repeated, kernels: Sequence[Kernel]) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
+    """What a step reads and what it writes."""
+    if isinstance(step, Repeated):
+        sides = [touched(inner, kernels) for inner in step.steps]
+        return tuple(o for read, _ in sides for o in read), tuple(o for _, written in sides for o in written)
+    count = len(step.operands) - len(kernels[step.kernel].outputs)
+    return step.operands[:count], step.operands[count:]
 
 
 def overlap(a: Operand, b: Operand) -> bool:
@@ -50,19 +101,21 @@ def overlap(a: Operand, b: Operand) -> bool:
     return a.buffer == b.buffer and a.part[:shared] == b.part[:shared]
 
 
-def dependences(steps: Sequence[Step], kernels: Sequence[Kernel]) -> list[set[int]]:
+def dependences(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel]) -> list[set[int]]:
     """For each step the earlier steps that must be over before it begins: they write what it touches, or touch what it writes."""
     readers: Mapping[int, list[tuple[int, Operand]]] = defaultdict(list)
     writers: Mapping[int, list[tuple[int, Operand]]] = defaultdict(list)
     found: list[set[int]] = []
     for number, step in enumerate(steps):
-        count = len(step.operands) - len(kernels[step.kernel].outputs)
+        read, written = touched(step, kernels)
         before: set[int] = set()
-        for k, operand in enumerate(step.operands):
-            met = writers[operand.buffer] + (readers[operand.buffer] if k >= count else [])
-            before |= {other for other, theirs in met if overlap(operand, theirs)}
-        for k, operand in enumerate(step.operands):
-            (writers if k >= count else readers)[operand.buffer].append((number, operand))
+        for operand in (*read, *written):
+            before |= {other for other, theirs in writers[operand.buffer] if overlap(operand, theirs)}
+        for operand in written:
+            before |= {other for other, theirs in readers[operand.buffer] if overlap(operand, theirs)}
+        for side, operands in ((readers, read), (writers, written)):
+            for operand in operands:
+                side[operand.buffer].append((number, operand))
         found.append(before)
     return found
 
@@ -76,7 +129,9 @@ def _in_order(before: Sequence[set[int]]) -> list[int]:
     return phases
 
 
-def _fewest(steps: Sequence[Step], kernels: Sequence[Kernel], buffers: Sequence[Buffer], before: Sequence[set[int]]) -> list[int]:
+def _fewest(
+    steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer], before: Sequence[set[int]]
+) -> list[int]:
     """As many phases as the longest chain. A step that has a choice comes late if it makes more than it takes, else early."""
     early = _levels(before)
     after: list[set[int]] = [set() for _ in steps]
@@ -100,22 +155,21 @@ def _levels(before: Sequence[set[int]]) -> list[int]:
     return levels
 
 
-def _shrinks(step: Step, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> bool:
+def _shrinks(step: Step | Repeated, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> bool:
     """Whether the buffers of the arena that a step reads are surely no smaller than those it writes."""
-    count = len(step.operands) - len(kernels[step.kernel].outputs)
-    read, written = step.operands[:count], step.operands[count:]
+    read, written = touched(step, kernels)
     sizes: list[DimLike] = [
         sum((buffers[b].bytes for b in {o.buffer for o in side} if buffers[b].kind == "arena"), 0) for side in (read, written)
     ]
     return nonnegative(sizes[0] - sizes[1])
 
 
-def _with_phases(steps: Sequence[Step], phases: Sequence[int]) -> tuple[Step, ...]:
+def _with_phases(steps: Sequence[Step | Repeated], phases: Sequence[int]) -> tuple[Step | Repeated, ...]:
     order = sorted(range(len(steps)), key=lambda k: phases[k])
     return tuple(dataclasses.replace(steps[k], phase=phases[k]) for k in order)
 
 
-def _arena(steps: Sequence[Step], buffers: Sequence[Buffer]) -> int:
+def _arena(steps: Sequence[Step | Repeated], buffers: Sequence[Buffer]) -> int:
     """Bytes of the arena where every symbol is SAMPLE."""
     _, total = layout(lifetimes(steps, buffers))
     return evaluate_dim(total, dict.fromkeys(symbols(total), SAMPLE))

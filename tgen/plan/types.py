@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..ir.dims import DimLike, evaluate_dim
+from ..ir.dims import DimLike, evaluate_dim, product
 from ..ir.graph import Tensor
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.specs import AttendKernel, ContractKernel, Kernel, RoutineKernel
@@ -82,10 +82,22 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """The phases from `first` to `last` are done `count` times, with `symbol` (see `step_symbol`) 0, 1, … count - 1 in offsets of
+    their operands. A loop inside another has some of its phases.
+    """
+
+    symbol: str
+    count: DimLike
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """inputs, outputs: names and types in call order. arena: bytes of intermediate values; scratch: bytes a thread needs besides.
 
-    steps: phase by phase; a barrier stands between phases.
+    steps: phase by phase; a barrier stands between phases. loops: outer ones before those inside them.
     """
 
     name: str
@@ -99,13 +111,18 @@ class Plan:
     weight_bytes: int
     arena: DimLike
     scratch: DimLike
+    loops: tuple[Loop, ...] = ()
+
+    def times(self, phase: int) -> DimLike:
+        """How often a phase is done in a run."""
+        return product(loop.count for loop in self.loops if loop.first <= phase <= loop.last)
 
     @property
     def work(self) -> DimLike:
         """Element operations of a run, roughly: what decides how many threads are worth waking."""
         total: DimLike = 0
         for step in self.steps:
-            total = total + self.kernels[step.kernel].work
+            total = total + self.kernels[step.kernel].work * self.times(step.phase)
         return total
 
     @property
@@ -118,6 +135,7 @@ class Plan:
         lines = [f"plan {self.name}: {counts}, {self.weight_bytes} bytes of weights"]
         lines += [f"  arena {self.arena} bytes, scratch {self.scratch} bytes a thread"]
         lines += [f"  kernel {k}: {describe(kernel)}" for k, kernel in enumerate(self.kernels)]
+        lines += [f"  phases {loop.first} to {loop.last}: for {loop.symbol} < {loop.count}" for loop in self.loops]
         for number, step in enumerate(self.steps):
             operands = ", ".join(f"{self.buffers[o.buffer]}" + (f"+{o.offset}" if o.offset != 0 else "") for o in step.operands)
             kernels = ", ".join([f"kernel {step.kernel}", *map(str, step.cases)])

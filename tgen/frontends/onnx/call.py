@@ -116,7 +116,8 @@ class Call:
         if self.schema is None:
             return
         low, high, count = self.schema.min_input, self.schema.max_input, len(self.operands)
-        absent = [k for k, v in enumerate(self.operands[:low]) if v is None]
+        optional = [i.option == defs.OpSchema.FormalParameterOption.Optional for i in self.schema.inputs]
+        absent = [k for k, v in enumerate(self.operands[:low]) if v is None and not (k < len(optional) and optional[k])]
         if not low <= count <= high or absent:
             wanted = str(low) if low == high else f"{low} to {high}"
             number = count - len(absent)

@@ -168,16 +168,16 @@ class Importer:
         array = to_array(tensor, self.folder, f"{self.what}: {what}")
         return self.build.apply(Constant(Tensor(array)))
 
-    def graph(self, graph: GraphProto, parent: Scope) -> list[Value]:
-        """Results of a subgraph without inputs (a branch of If). Raises Unsupported if something in it is."""
-        scope = Scope(parent.opsets, {}, parent, parent.bound, parent.path)
-        if graph.input:
-            raise InvalidModel(f"{self.what}: subgraph {graph.name!r} has inputs where none are given")
+    def graph(self, graph: GraphProto, parent: Scope, given: Sequence[Value] = ()) -> list[Value]:
+        """Results of a subgraph (a branch of If, the body of a loop) for these inputs. Raises Unsupported if something in it is."""
+        if len(graph.input) != len(given):
+            raise InvalidModel(f"{self.what}: subgraph {graph.name!r} has {len(graph.input)} inputs where {len(given)} are given")
+        scope = Scope(parent.opsets, dict(zip(names(graph.input), given)), parent, parent.bound, parent.path)
         self._initialisers(graph, scope)
         self.nodes(graph.node, scope)
         found = [self.lookup(info.name, scope, f"subgraph {graph.name!r}") for info in graph.output]
         if any(not isinstance(v, Value) for v in found):
-            raise Unsupported("its branch has unsupported operators")
+            raise Unsupported("its subgraph has unsupported operators")
         return found  # type: ignore[return-value]
 
     def nodes(self, nodes: Sequence[NodeProto], scope: Scope) -> None:

@@ -1,0 +1,107 @@
+"""`Scan`: a graph run once for each step of a sequence, with states handed from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..dims import DimLike, substitute
+from ..errors import TypeMismatch
+from ..evaluate import evaluate
+from ..forms import Repeat
+from ..graph import Constant, Graph, Input, Node, Value, bind_graph, map_graph
+from ..op import Op, op
+from ..types import TensorType
+
+
+@op
+class Scan(Op):
+    """states…, stacked… = `body` done for t = 0, 1, … count - 1.
+
+    operands: `captured` values that every step sees, `states` initial states, then sequences (count, …) of which step t sees element t.
+    body: takes captured values, states and elements in this order; gives the next states, then what is stacked: results (count, …).
+    Without steps the states are the initial ones.
+    """
+
+    body: Graph
+    captured: int
+    states: int
+    count: DimLike
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        first = self.captured + self.states
+        for k, (given, node) in enumerate(zip(types, self.body.inputs, strict=True)):
+            wanted = node.types[0]
+            if k >= first:
+                wanted = wanted.with_shape((self.count, *wanted.shape))
+            if given != wanted:
+                raise TypeMismatch(f"{self.name}: operand {k} is {given}; its body wants {wanted}")
+        found = [value.type for _, value in self.body.outputs]
+        states = [n.types[0] for n in self.body.inputs[self.captured : first]]
+        if found[: self.states] != states:
+            raise TypeMismatch(f"{self.name}: the body makes states {found[: self.states]} of {states}")
+        return (*states, *(t.with_shape((self.count, *t.shape)) for t in found[self.states :]))
+
+    @property
+    def regions(self) -> tuple[Graph, ...]:
+        return (self.body,)
+
+    def with_regions(self, *regions: Graph) -> Scan:
+        return Scan(regions[0], self.captured, self.states, self.count)
+
+    @property
+    def bodies(self) -> tuple[()]:  # type: ignore[override]
+        """Those of the region are its own."""
+        return ()
+
+    def bind(self, values: Mapping[str, DimLike]) -> Scan:
+        return Scan(bind_graph(self.body, values), self.captured, self.states, substitute(self.count, values))
+
+    def form(self, *types: TensorType) -> Repeat:
+        return Repeat(self.body, self.captured, self.states, self.count)
+
+    def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        first = self.captured + self.states
+        names = [n.op.label for n in self.body.inputs]  # type: ignore[attr-defined]
+        captured, states, sequences = arrays[: self.captured], list(arrays[self.captured : first]), arrays[first:]
+        stacked = [np.empty((self.count, *v.type.shape), v.type.dtype.numpy) for _, v in self.body.outputs[self.states :]]  # type: ignore[misc]
+        for t in range(self.count):  # type: ignore[arg-type]
+            feeds: dict[str, Any] = dict(zip(names, (*captured, *states, *(s[t] for s in sequences))))
+            results = list(evaluate(self.body, feeds).values())
+            states = results[: self.states]
+            for whole, part in zip(stacked, results[self.states :]):
+                whole[t] = part
+        return (*states, *stacked)
+
+
+def close_over(name: str, inputs: Sequence[Value], results: Sequence[Value]) -> tuple[Graph, tuple[Value, ...]]:
+    """A body from values that were made of `inputs` (values of Input nodes) and of others: (graph, the others that it captures).
+
+    The graph's inputs are the captured values, then `inputs`.
+    """
+    whole = Graph(tuple(v.node for v in inputs), tuple((f"r{k}", v) for k, v in enumerate(results)), name)
+    inside: set[Node] = {v.node for v in inputs}
+    captured: dict[Value, Value] = {}
+    for node in whole.nodes:
+        if any(v.node in inside for v in node.inputs):
+            inside.add(node)
+    needed = [v for node in whole.nodes if node in inside for v in node.inputs]
+    for value in (*needed, *results):
+        if value.node not in inside and not isinstance(value.op, Constant) and value not in captured:
+            captured[value] = Value(Node(Input(f"captured{len(captured)}", value.type)))
+    body = _cut(whole, captured)
+    return Graph((*(v.node for v in captured.values()), *whole.inputs), body.outputs, name), tuple(captured)
+
+
+def _cut(graph: Graph, captured: Mapping[Value, Value]) -> Graph:
+    """The graph with these values as inputs; what makes them is left out."""
+
+    def rebuild(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        if not any(value in captured for value in node.results):
+            return None
+        return tuple(captured.get(value, Value(node, k)) for k, value in enumerate(node.results))
+
+    plain = {value: new for value, new in captured.items() if isinstance(value.op, Input)}
+    return map_graph(graph, plain, rebuild)
