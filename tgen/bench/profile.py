@@ -208,19 +208,21 @@ def _memory(plan: Plan, values: Mapping[str, int], threads: int) -> dict[str, in
 
 def _rows(plan: Plan, values: Mapping[str, int], times: np.ndarray, target: Target, ceilings: Ceilings) -> tuple[StepRow, ...]:
     found = shares(times, [step.phase for step in plan.steps])
-    whole = found.seconds.sum() + found.dead.sum()
+    turns = [evaluate_dim(plan.times(step.phase), values) for step in plan.steps]  # a step in a loop is measured in its last turn
+    whole = ((found.seconds + found.dead) * turns).sum()
     vector = next(t.name for t in target.tiles if t.a is F32 and t.accumulate is F32)
     rows = []
     for number, step in enumerate(plan.steps):
         work, kernel = work_of_step(plan, step, values), step.chosen(values)
         peak = ceilings.flops[work.tile or vector]
         floor = ceilings.floor_seconds(work.done, work.weights, work.near, peak=peak, held=plan.weight_bytes)
-        took, busy, dead = (float(x[number]) for x in (found.seconds, found.busy, found.dead))
+        n = turns[number]
+        took, busy, dead = (float(x[number]) * n for x in (found.seconds, found.busy, found.dead))
         what, idle = describe_step(plan.kernels[kernel], values), max(0.0, times.shape[1] * took - busy)
         rows.append(
             StepRow(
                 number, 1, kernel, step.phase, step.origin, what, took, took / whole, busy, idle, dead,
-                work.operations, work.weights + work.near, floor,
+                work.operations * n, (work.weights + work.near) * n, floor * n,
             )
         )  # fmt: skip
     return tuple(rows)

@@ -28,7 +28,7 @@ from .contract_kernel import emit_contract_kernel
 from .half import HALF_IR
 from .loop_kernel import emit_loop_kernel
 from .routine_kernel import emit_routine_kernel, routine_ir
-from .share import LEAST_WORK, share
+from .share import LEAST_WORK, LEAST_WORK_OF_A_TURN, share
 
 RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier`
 
@@ -138,7 +138,7 @@ class _Program:
         used = {name: tiles[name] for k in self.plan.kernels for name in tiles_of(k)}
         for tile in used.values():
             tile.enter(self.c.b)
-        self.small = [self._small(steps) for steps in self.plan.phases]
+        self.small = [self._small(phase, steps) for phase, steps in enumerate(self.plan.phases)]
         self._phases(0, len(self.small), self.plan.loops, frozenset())
         for tile in used.values():
             tile.leave(self.c.b)
@@ -180,10 +180,11 @@ class _Program:
             c.b.store(turn, place)
             self._phases(loop.first, loop.last + 1, inside, before | {loop.last})
 
-    def _small(self, steps: Sequence[Step]) -> Any:
+    def _small(self, phase: int, steps: Sequence[Step]) -> Any:
         """Whether a phase is not worth sharing."""
         work = sum((self.plan.kernels[step.kernel].work for step in steps), 0)
-        return self.c.entry.icmp_signed("<", self.c.dim(work), I64(LEAST_WORK))
+        repeated = any(loop.first <= phase <= loop.last for loop in self.plan.loops)
+        return self.c.entry.icmp_signed("<", self.c.dim(work), I64(LEAST_WORK_OF_A_TURN if repeated else LEAST_WORK))
 
     def _barrier(self, before: Iterable[int], phase: int) -> None:
         """Between phases that may come one after the other; needless where all are small: thread 0 does those in order."""

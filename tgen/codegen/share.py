@@ -19,6 +19,7 @@ from .loop_kernel import KERNEL_ARGUMENTS
 
 ROUNDS = 3
 LEAST_WORK = 4096  # element operations: a chunk or a phase smaller than this costs more to hand over than to do
+LEAST_WORK_OF_A_TURN = 1 << 16  # the same of a phase in a loop, where a thread that is held up holds up every turn
 
 
 def share(module: ll.Module, target: Target) -> ll.Function:
