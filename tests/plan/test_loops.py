@@ -1,0 +1,126 @@
+"""Loops in the plan: `scan` as machine code, for any number of turns and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.native import build_executable, host, runnable_targets
+from tests.sharing import everything_shared, executables
+from tgen.compiler import compile_graph
+from tgen.ir.builder import Builder
+from tgen.ir.errors import InvalidGraph, TypeMismatch
+from tgen.ir.evaluate import evaluate
+from tgen.ir.graph import Graph, Value
+from tgen.ir.ops.scan import Scan, close_over
+from tgen.ir.verify import verify
+
+
+def repeated(b: Builder, body: Callable[..., list[Value]], states: list[Value], sequences: list[Value]) -> tuple[Value, ...]:
+    """body(build, *states, *elements) → states, stacked; it may use values of b."""
+    inner = Builder()
+    given = [inner.input(f"s{k}", v.type.dtype, v.type.shape) for k, v in enumerate(states)]
+    given += [inner.input(f"e{k}", v.type.dtype, v.type.shape[1:]) for k, v in enumerate(sequences)]
+    graph, captured = close_over("body", given, body(inner, *given))
+    found = b.apply(Scan(graph, len(captured), len(states), sequences[0].type.shape[0]), *captured, *states, *sequences)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def cell() -> Graph:
+    """Two states that change places, one that is never changed, one element passed on; weights that are known and that are not."""
+    rng = np.random.default_rng(3)
+    b = Builder("cell")
+    x, w = b.input("x", "f32", ("t", "n", 24)), b.input("w", "f32", (40, 40))
+    first, second, still = (b.input(name, "f32", ("n", 40)) for name in ("first", "second", "still"))
+    known = rng.standard_normal((24, 40)).astype(np.float32)
+
+    def body(inner: Builder, a: Value, c: Value, same: Value, e: Value) -> list[Value]:
+        new = inner.tanh(inner.add(inner.add(inner.matmul(a, w), inner.matmul(e, known)), same))
+        return [c, new, same, e, inner.reduce_sum(new, axes=(1,), keepdims=False)]
+
+    names = ("last first", "last second", "still the same", "elements", "sums")
+    for name, value in zip(names, repeated(b, body, [first, second, still], [x])):
+        b.output(name, value)
+    return b.build()
+
+
+def nested() -> Graph:
+    """Rows of a matrix one by one, and each row element by element."""
+    b = Builder("nested")
+    x, start = b.input("x", "f32", ("t", "u", "n")), b.input("start", "f32", ("n",))
+
+    def row(inner: Builder, state: Value, element: Value) -> list[Value]:
+        def column(innermost: Builder, below: Value, part: Value) -> list[Value]:
+            new = innermost.add(innermost.mul(below, 0.5), innermost.mul(part, state))
+            return [new, new]
+
+        last, parts = repeated(inner, column, [state], [element])
+        return [last, parts, inner.reduce_max(parts, axes=(0,), keepdims=False)]
+
+    for name, value in zip(("last", "parts", "most"), repeated(b, row, [start], [x])):
+        b.output(name, value)
+    return b.build()
+
+
+def feeds(graph: Graph, rng: np.random.Generator, **sizes: int) -> dict[str, np.ndarray]:
+    shapes = {n.op.label: [d if isinstance(d, int) else sizes[str(d)] for d in n.types[0].shape] for n in graph.inputs}  # type: ignore[attr-defined]
+    return {name: rng.standard_normal(shape).astype(np.float32) * np.float32(0.5) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("target", runnable_targets().values(), ids=runnable_targets())
+def test_a_cell_on_every_target(target, rng: np.random.Generator) -> None:
+    executable = build_executable(cell(), target)
+    for t, n in ((0, 3), (1, 1), (2, 5), (7, 33)):
+        given = feeds(cell(), rng, t=t, n=n)
+        found, wanted = executable.run(given), evaluate(cell(), given)
+        for name, array in wanted.items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+        assert np.array_equal(found["still the same"], given["still"]) and np.array_equal(found["elements"], given["x"])
+
+
+@pytest.mark.parametrize("make", (cell, nested))
+def test_same_bits_for_any_number_of_threads(make: Callable[[], Graph], rng: np.random.Generator) -> None:
+    graph = make()
+    with everything_shared():
+        several = executables(graph, (1, 2, 3))
+        for sizes in ({"t": 3, "n": 40, "u": 2}, {"t": 1, "n": 7, "u": 5}, {"t": 0, "n": 4, "u": 2}, {"t": 4, "n": 2, "u": 0}):
+            given = feeds(graph, rng, **sizes)
+            results = [executable.run(given) for executable in several for _ in range(3)]
+            for name, wanted in evaluate(graph, given).items():
+                np.testing.assert_allclose(results[0][name], wanted, rtol=1e-4, atol=1e-5)
+                assert all(np.array_equal(r[name], results[0][name]) for r in results)
+
+
+def test_the_plan_shows_its_loops() -> None:
+    plan = compile_graph(nested(), host(), "highest").plan
+    outer, inner = plan.loops
+    assert outer.first <= inner.first <= inner.last <= outer.last
+    assert str(plan.times(inner.first)) in ("t*u", "u*t") and "for step.0 < t" in str(plan)
+    assert plan.times(outer.first) == outer.count or outer.first == inner.first
+
+
+def test_constants_are_packed_inside() -> None:
+    """A weight that the body is given is no different from one that it has."""
+    b = Builder()
+    x, h, w = b.input("x", "f32", ("t", 1, 64)), b.input("h", "f32", (1, 64)), b.constant(np.ones((64, 64), np.float32))
+    h, _ = repeated(b, lambda i, s, e: [v := i.tanh(i.add(i.matmul(s, w), e)), v], [h], [x])
+    b.output("h", h)
+    plan = compile_graph(b.build(), host(), "highest").plan
+    assert plan.weight_bytes == 64 * 64 * 4 and len(plan.loops) == 1
+
+
+def test_bodies_are_verified() -> None:
+    body = Builder("body")
+    state = body.input("state", "f32", (3,))
+    body.output("state", body.cast(state, to=body.constant(1).type.dtype))
+    b = Builder()
+    with pytest.raises(TypeMismatch, match="states"):
+        b.apply(Scan(body.build(), 0, 1, 4), b.input("x", "f32", (3,)))
+    good = cell()
+    node = next(n for n in good.nodes if isinstance(n.op, Scan))
+    broken = Graph(node.op.body.inputs, (node.op.body.outputs[0], *node.op.body.outputs[:-1]), "twice")  # type: ignore[attr-defined]
+    with pytest.raises((InvalidGraph, TypeMismatch)):
+        b.apply(Scan(broken, node.op.captured, node.op.states, node.op.count), *node.inputs)  # type: ignore[attr-defined]
+        verify(broken)
