@@ -148,11 +148,6 @@ def ceildiv(a: DimLike, b: DimLike) -> DimLike:
     return exact if exact is not None else floordiv(a + b - 1, b)
 
 
-def step_symbol(number: int) -> Dim:
-    """Which step a loop of a plan is at; no model can name a dimension so."""
-    return Dim((((f"step.{number}",), 1),))
-
-
 def mod(a: DimLike, b: DimLike) -> DimLike:
     """a - b·floor(a / b)."""
     if isinstance(a, int) and isinstance(b, int):

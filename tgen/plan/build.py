@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..ir.dims import DimLike, ceildiv, dim_max, evaluate_dim, mod, nonnegative, step_symbol, symbols
+from ..ir.dims import DimLike, ceildiv, dim_max, evaluate_dim, mod, nonnegative, symbols
 from ..ir.errors import Unsupported
 from ..ir.expr import Index, Load, affine, call, index
 from ..ir.forms import Join, Repeat, Reshape, Routine, Scatter
@@ -23,7 +23,7 @@ from .contract import contract_kernel, least, stays_in_cache, tiles_whole, with_
 from .memory import ALIGNMENT, layout
 from .reshape import reshaped
 from .schedule import Repeated, lifetimes, scheduled
-from .types import Buffer, Case, Operand, Place, Plan, Step
+from .types import Buffer, Case, Operand, Place, Plan, Step, step_symbol
 
 
 def build(graph: Graph) -> Plan:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..ir.dims import DimLike, evaluate_dim, product
+from ..ir.dims import Dim, DimLike, evaluate_dim, product
 from ..ir.graph import Tensor
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.specs import AttendKernel, ContractKernel, Kernel, RoutineKernel
@@ -79,6 +79,11 @@ class Step:
     def chosen(self, values: Mapping[str, int]) -> int:
         """The kernel of a run with these values of symbols."""
         return next((c.kernel for c in self.cases if evaluate_dim(c.extent, values) <= c.most), self.kernel)
+
+
+def step_symbol(number: int) -> Dim:
+    """Which turn loop `number` is at; no model can name a dimension so."""
+    return Dim((((f"step.{number}",), 1),))
 
 
 @dataclass(frozen=True)
