@@ -44,14 +44,16 @@ def work_of_step(plan: Plan, step: Step, values: Mapping[str, int]) -> Work:
 
 
 def describe_step(kernel: Kernel, values: Mapping[str, int]) -> str:
-    """What a kernel is, in a few words: `contraction 128×384×1536 by vfmadd231ps.256`, `attention 12×128×128×32`, `loops 128×384: exp`."""
+    """What a kernel is, in a few words: `contraction 128×384×1536 by vfmadd231ps.256 6×2` (in blocks of so many tiles),
+    `attention 12×128×128×32`, `loops 128×384: exp`.
+    """
 
     def extents(*dims: DimLike) -> str:
         return "×".join(str(evaluate_dim(d, values)) for d in dims)
 
     if isinstance(kernel, ContractKernel):
         parts = f", {len(kernel.products)} products" if len(kernel.products) > 1 else ""
-        return f"contraction {extents(*kernel.batch, kernel.rows, kernel.columns, kernel.depth)} by {kernel.tile}{parts}"
+        return f"contraction {extents(*kernel.batch, kernel.rows, kernel.columns, kernel.depth)} by {kernel.tile} {extents(*kernel.block)}{parts}"
     if isinstance(kernel, AttendKernel):
         return f"attention {extents(*kernel.batch, kernel.rows, kernel.columns, kernel.depth)} by {kernel.qk.tile}"
     if isinstance(kernel, RoutineKernel):
