@@ -238,6 +238,11 @@ def evaluate_dim(dim: DimLike, values: Mapping[str, int]) -> int:
     return result
 
 
+def concrete(dims: Iterable[DimLike]) -> tuple[int, ...]:
+    """Dimensions that are integers by now; raises TypeMismatch for a symbol."""
+    return tuple(evaluate_dim(d, {}) for d in dims)
+
+
 _TOKEN = re.compile(r"\s*(\d+|[A-Za-z_]\w*|//|[-+*%(),])")
 
 

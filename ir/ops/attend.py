@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..dims import DimLike
+from ..dims import DimLike, concrete
 from ..dtypes import F32, F64, DType
 from ..errors import InvalidGraph
 from ..expr import Arg, Expr, Index, Kept, Load, cast, evaluate_expr, transform
 from ..op import op
 from ..types import TensorType, broadcast
 from .conversion import Bf16Part
-from .fused import Packing, ProductOp, concrete, unpacked
+from .fused import Packing, ProductOp, unpacked
 
 UNDEFINED = ("nan", "empty", "zero")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..dims import DimLike, ceildiv, evaluate_dim
+from ..dims import DimLike, ceildiv, concrete
 from ..dtypes import F32, F64, DType
 from ..errors import InvalidGraph
 from ..expr import Expr, Index, Kept, Load, const, evaluate_expr, index, minimum, select, size
@@ -88,11 +88,6 @@ class Contraction(ProductOp):
         if acc.size == 0:
             return tuple(np.zeros(acc.shape, e.dtype.numpy) for e in self.epilogues)
         return tuple(np.broadcast_to(evaluate_expr(e, leaf, {}), acc.shape) for e in self.epilogues)
-
-
-def concrete(shape: tuple[object, ...]) -> tuple[int, ...]:
-    """A shape whose dimensions are integers by now."""
-    return tuple(evaluate_dim(d, {}) for d in shape)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

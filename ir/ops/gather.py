@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..dims import DimLike, dim_min, nonnegative
+from ..dims import DimLike, dim_min, evaluate_dim, nonnegative
 from ..dtypes import I32, I64
 from ..errors import TypeMismatch
 from ..expr import Expr, Load, cast, index, maximum, minimum, select, size
@@ -111,7 +111,7 @@ class GatherND(Op):
         fits = isinstance(depth, int) and 0 < depth <= x.rank - batch and 0 <= batch < indices.rank
         if not fits or x.shape[:batch] != indices.shape[:batch]:
             raise TypeMismatch(f"gather_nd: {indices} does not index {x} with batch_dims {batch}")
-        end = batch + int(depth)  # type: ignore[arg-type]
+        end = batch + evaluate_dim(indices.shape[-1], {})
         _check_indices("gather_nd", indices, x, range(batch, end))
         return x.with_shape((*indices.shape[:-1], *x.shape[end:]))
 
@@ -123,7 +123,7 @@ class GatherND(Op):
         return x[tuple(grid + where)]
 
     def form(self, x: TensorType, indices: TensorType) -> Map:
-        batch, depth, outer = self.batch_dims, int(indices.shape[-1]), indices.rank - 1  # type: ignore[arg-type]
+        batch, depth, outer = self.batch_dims, evaluate_dim(indices.shape[-1], {}), indices.rank - 1
         lead = [index(k) for k in range(outer)]
         at: list[Expr] = [index(k) for k in range(batch)]
         at += [wrapped(Load(indices.dtype, 1, (*lead, size(k))), x.shape[batch + k]) for k in range(depth)]
@@ -208,7 +208,7 @@ class ScatterND(Op):
         return _scatter_into(x.copy(), (*where, *grid[outer:]), updates, self.reduction)
 
     def form(self, x: TensorType, indices: TensorType, updates: TensorType) -> Scatter:
-        depth, outer = int(indices.shape[-1]), indices.rank - 1  # type: ignore[arg-type]
+        depth, outer = evaluate_dim(indices.shape[-1], {}), indices.rank - 1
         lead = [index(k) for k in range(outer)]
         at: list[Expr] = [wrapped(Load(indices.dtype, 1, (*lead, size(k))), x.shape[k]) for k in range(depth)]
         at += [index(outer + k) for k in range(updates.rank - outer)]

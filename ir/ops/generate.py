@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..dims import DimLike, dim_max, dim_min
+from ..dims import DimLike, concrete, dim_max, dim_min, evaluate_dim
 from ..dtypes import I64, DType
 from ..errors import TypeMismatch
 from ..expr import Arg, Expr, Load, call, cast, const, index, maximum, minimum, select, size
@@ -25,7 +25,7 @@ class Full(Op):
         return value.with_shape(self.shape)
 
     def reference(self, value: np.ndarray) -> np.ndarray:
-        return np.full(self.shape, value.reshape(()), value.dtype)  # type: ignore[arg-type]
+        return np.full(concrete(self.shape), value.reshape(()), value.dtype)
 
     def form(self, value: TensorType) -> Map:
         return Map(Load(value.dtype, 0, (size(0),) * value.rank))
@@ -44,7 +44,7 @@ class Range(Op):
         return start.with_shape((self.size,))
 
     def reference(self, start: np.ndarray, delta: np.ndarray) -> np.ndarray:
-        return (start + np.arange(self.size).astype(start.dtype) * delta).astype(start.dtype)  # type: ignore[arg-type]
+        return (start + np.arange(evaluate_dim(self.size, {})).astype(start.dtype) * delta).astype(start.dtype)
 
     def form(self, start: TensorType, delta: TensorType) -> Map:
         return Map(Load(start.dtype, 0, ()) + cast(index(0), start.dtype) * Load(delta.dtype, 1, ()))
@@ -115,7 +115,7 @@ class Pad(Op):
         return [b + d + a for b, d, a in zip(map(_negative, self.before), shape, map(_negative, self.after))]
 
     def reference(self, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
-        pairs: list[tuple[int, int]] = list(zip(self.before, self.after))  # type: ignore[arg-type]
+        pairs = list(zip(concrete(self.before), concrete(self.after)))
         if not pairs:
             return x
         cut = x[tuple(slice(max(-b, 0), d - max(-a, 0)) for (b, a), d in zip(pairs, x.shape))]
@@ -171,7 +171,8 @@ class Trilu(Op):
         return x
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.triu(x, self.k) if self.upper else np.tril(x, self.k)  # type: ignore[arg-type]
+        k = evaluate_dim(self.k, {})
+        return np.triu(x, k) if self.upper else np.tril(x, k)
 
     def form(self, x: TensorType) -> Map:
         row, column = index(x.rank - 2) + size(self.k), index(x.rank - 1)
@@ -193,11 +194,11 @@ class OneHot(Op):
         return TensorType(values.dtype, (*indices.shape[:axis], self.depth, *indices.shape[axis:]))
 
     def reference(self, indices: np.ndarray, values: np.ndarray) -> np.ndarray:
-        axis = self.axis % (indices.ndim + 1)
+        axis, depth = self.axis % (indices.ndim + 1), evaluate_dim(self.depth, {})
         wide = indices.astype(np.int64)
-        wide = np.where(wide < 0, wide + self.depth, wide)  # type: ignore[operator]
+        wide = np.where(wide < 0, wide + depth, wide)
         shape = [-1 if k == axis else 1 for k in range(indices.ndim + 1)]
-        hot = np.expand_dims(wide, axis) == np.arange(self.depth).reshape(shape)  # type: ignore[arg-type]
+        hot = np.expand_dims(wide, axis) == np.arange(depth).reshape(shape)
         return np.where(hot, values[1], values[0])
 
     def form(self, indices: TensorType, values: TensorType) -> Map:

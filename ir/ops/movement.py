@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..builder import Builder
-from ..dims import Dim, DimLike, ceildiv, dim_max, dim_min, product
+from ..dims import Dim, DimLike, ceildiv, concrete, dim_max, dim_min, product
 from ..errors import TypeMismatch
 from ..expr import Expr, Load, call, index, size
 from ..forms import Join, Map
@@ -65,7 +65,7 @@ class Reshape(Op):
         return x.with_shape(self.shape)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.reshape(x, self.shape)  # type: ignore[arg-type]
+        return np.reshape(x, concrete(self.shape))
 
     def form(self, x: TensorType) -> ReshapeForm:
         return ReshapeForm(self.shape)
@@ -133,7 +133,7 @@ class Expand(Op):
         return x.with_shape(broadcast(x.shape, self.shape))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(x, np.broadcast_shapes(x.shape, self.shape)).copy()  # type: ignore[arg-type]
+        return np.broadcast_to(x, np.broadcast_shapes(x.shape, concrete(self.shape))).copy()
 
     def form(self, x: TensorType) -> Map:
         shift = len(self.infer(x).shape) - x.rank
@@ -196,8 +196,8 @@ class Slice(Op):
         return x.with_shape(tuple(shape))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        for axis, start, count, step in zip(self.axes, self.starts, self.sizes, self.steps):
-            x = np.take(x, start + np.arange(count) * step, axis=axis)  # type: ignore[arg-type, operator]
+        for axis, start, count, step in zip(self.axes, concrete(self.starts), concrete(self.sizes), self.steps):
+            x = np.take(x, start + np.arange(count) * step, axis=axis)
         return x
 
     def form(self, x: TensorType) -> Map:
@@ -215,11 +215,12 @@ class Split(Op):
     sizes: tuple[DimLike, ...]
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
-        axis, total = normalise_axis(self.axis, x.rank, "split"), 0
+        axis = normalise_axis(self.axis, x.rank, "split")
+        total: DimLike = 0
         if any(isinstance(s, int) and s < 0 for s in self.sizes):
             raise TypeMismatch(f"split of {x} into {', '.join(map(str, self.sizes))}: a size is negative")
         for extent in self.sizes:
-            total = total + extent  # type: ignore[assignment]
+            total = total + extent
         if total != x.shape[axis]:
             raise TypeMismatch(f"split of {x} along axis {axis} into {', '.join(map(str, self.sizes))}: the sum is {total}")
         return tuple(x.with_shape((*x.shape[:axis], s, *x.shape[axis + 1 :])) for s in self.sizes)
@@ -229,10 +230,11 @@ class Split(Op):
         return tuple(np.split(x, ends[:-1], axis=self.axis))
 
     def decompose(self, b: Builder, x: Value) -> tuple[Value, ...]:
-        parts, start = [], 0
+        parts = []
+        start: DimLike = 0
         for extent in self.sizes:
             parts.append(b.slice(x, axes=(self.axis,), starts=(start,), sizes=(extent,), steps=(1,)))
-            start = start + extent  # type: ignore[assignment]
+            start = start + extent
         return tuple(parts)
 
 
@@ -295,7 +297,7 @@ class Tile(Op):
         return x.with_shape(tuple(d * r for d, r in zip(x.shape, self.repeats)))
 
     def reference(self, x: np.ndarray) -> np.ndarray:
-        return np.tile(x, self.repeats)  # type: ignore[arg-type]
+        return np.tile(x, concrete(self.repeats))
 
     def form(self, x: TensorType) -> Map:
         extents = zip(positions(x.rank), x.shape, self.repeats)

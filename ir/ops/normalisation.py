@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..builder import Builder
-from ..dims import DimLike
+from ..dims import DimLike, evaluate_dim
 from ..dtypes import F32, F64
 from ..errors import TypeMismatch
 from ..graph import Value
@@ -150,7 +150,7 @@ class GroupNormalization(Op):
 
     def decompose(self, b: Builder, x: Value, scale: Value, bias: Value) -> Value:
         shape = x.type.shape
-        channels = int(shape[1])  # type: ignore[arg-type]
+        channels = evaluate_dim(shape[1], {})
         grouped = b.reshape(widened(b, x), shape=(shape[0], self.num_groups, channels // self.num_groups, *shape[2:]))
         axes = tuple(range(2, grouped.type.rank))
         centred = b.sub(grouped, b.reduce_mean(grouped, axes=axes))
