@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dims import DimLike, substitute
+from ..dims import DimLike, evaluate_dim, substitute
 from ..errors import TypeMismatch
 from ..evaluate import evaluate
 from ..forms import Repeat
@@ -52,7 +52,7 @@ class Scan(Op):
         return Scan(regions[0], self.captured, self.states, self.count)
 
     @property
-    def bodies(self) -> tuple[()]:  # type: ignore[override]
+    def bodies(self) -> tuple[()]:
         """Those of the region are its own."""
         return ()
 
@@ -66,12 +66,14 @@ class Scan(Op):
         first = self.captured + self.states
         names = [n.op.label for n in self.body.inputs]  # type: ignore[attr-defined]
         captured, states, sequences = arrays[: self.captured], list(arrays[self.captured : first]), arrays[first:]
-        stacked = [np.empty((self.count, *v.type.shape), v.type.dtype.numpy) for _, v in self.body.outputs[self.states :]]  # type: ignore[misc]
-        for t in range(self.count):  # type: ignore[arg-type]
+        count = evaluate_dim(self.count, {})
+        results = [v.type.with_shape((count, *v.type.shape)) for _, v in self.body.outputs[self.states :]]
+        stacked = [np.empty([evaluate_dim(d, {}) for d in t.shape], t.dtype.numpy) for t in results]
+        for t in range(count):
             feeds: dict[str, Any] = dict(zip(names, (*captured, *states, *(s[t] for s in sequences))))
-            results = list(evaluate(self.body, feeds).values())
-            states = results[: self.states]
-            for whole, part in zip(stacked, results[self.states :]):
+            made = list(evaluate(self.body, feeds).values())
+            states = made[: self.states]
+            for whole, part in zip(stacked, made[self.states :]):
                 whole[t] = part
         return (*states, *stacked)
 

@@ -22,13 +22,14 @@ _CELLS: dict[str, tuple[Any, tuple[str, ...]]] = {
 
 @onnx_op("RNN", "LSTM", "GRU")
 def recurrent(call: Call, x: Value, w: Value, r: Value, *rest: Value | None) -> list[Value]:
-    bias, lengths, h, c, peepholes = (*rest, *[None] * (5 - len(rest)))
+    absent: list[Value | None] = [None] * (5 - len(rest))
+    bias, lengths, h, c, peepholes = [*rest, *absent]
     b, (cell, _) = call.build, _CELLS[call.op_type]
     directions = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}.get(_text(call.attr("direction")), ())
     if len(directions) != w.type.shape[0]:
         raise Unsupported(f"direction {call.attr('direction')!r} with weights {w.type}")
     if call.attr("layout", 0):
-        x, h, c = (v and b.transpose(v, perm=(1, 0, 2)) for v in (x, h, c))
+        x, h, c = b.transpose(x, perm=(1, 0, 2)), *(v and b.transpose(v, perm=(1, 0, 2)) for v in (h, c))
     hidden = r.type.shape[2]
     zeros = b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), x.type.shape[1], hidden))
     bias = bias or b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), w.type.shape[1] * 2))
