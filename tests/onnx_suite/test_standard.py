@@ -27,7 +27,7 @@ from tgen.ir.graph import Graph
 
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 CHUNKS = 32
-IMPORTED_AT_LEAST = 1400
+IMPORTED_AT_LEAST = 1680
 
 Arrays = list[Any]
 

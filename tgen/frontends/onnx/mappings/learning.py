@@ -1,0 +1,127 @@
+"""ai.onnx.ml: what scikit-learn's scalers and linear models are exported as, for numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....ir.dtypes import F32
+from ....ir.errors import InvalidModel, Unsupported
+from ....ir.graph import Value
+from ..call import Call
+from ..registry import onnx_op
+
+ML = "ai.onnx.ml"
+
+
+@onnx_op("ArrayFeatureExtractor", domain=ML)
+def array_feature_extractor(call: Call, x: Value, places: Value) -> Value:
+    """The columns at these places; a vector counts as one row."""
+    b = call.build
+    rows = b.unsqueeze(x, axes=(0,)) if x.type.rank == 1 else x
+    taken: Value = b.gather(rows, b.reshape(places, shape=(places.type.elements,)), axis=-1)
+    return taken
+
+
+@onnx_op("Binarizer", domain=ML)
+def binarizer(call: Call, x: Value) -> Value:
+    """1 above the threshold, else 0"""
+    b = call.build
+    above: Value = b.cast(b.greater(x, b.constant(call.attr("threshold"), x.type.dtype)), to=x.type.dtype)
+    return above
+
+
+@onnx_op("Scaler", domain=ML)
+def scaler(call: Call, x: Value) -> Value:
+    """(x - offset)·scale in float32; one number for all columns, or one for each"""
+    b = call.build
+    offset, scale = (
+        b.constant(_columns(call, x, call.attr(name, [fill])), F32) for name, fill in (("offset", 0.0), ("scale", 1.0))
+    )
+    scaled: Value = b.mul(b.sub(b.cast(x, to=F32), offset), scale)
+    return scaled
+
+
+@onnx_op("Normalizer", domain=ML)
+def normalizer(call: Call, x: Value) -> Value:
+    """x / ‖x‖ along the last axis, in float32; a row of zeros stays. norm: MAX (of magnitudes), L1, L2."""
+    b, wide = call.build, call.build.cast(x, to=F32)
+    reductions = {"MAX": lambda: b.reduce_max(b.abs(wide), axes=(-1,)), "L1": lambda: b.reduce_l1(wide, axes=(-1,))}
+    length = reductions.get(call.attr("norm"), lambda: b.reduce_l2(wide, axes=(-1,)))()
+    normal: Value = b.where(b.equal(length, 0.0), wide, b.div(wide, length))
+    return normal
+
+
+@onnx_op("Imputer", domain=ML)
+def imputer(call: Call, x: Value) -> Value:
+    """The value that stands for "missing" (NaN, say) is replaced: by one number for all columns, or one for each."""
+    b, kind = call.build, "float" if x.type.dtype.is_float else "int64"
+    missing = call.attr(f"replaced_value_{kind}", 0)
+    values = b.constant(_columns(call, x, call.required(f"imputed_value_{kind}s")), x.type.dtype)
+    is_missing = b.is_nan(x) if np.isnan(missing) else b.equal(x, b.constant(missing, x.type.dtype))
+    whole: Value = b.where(is_missing, values, x)
+    return whole
+
+
+@onnx_op("LinearRegressor", domain=ML)
+def linear_regressor(call: Call, x: Value) -> Value:
+    """x [n, features] · coefficients [targets, features]ᵀ + intercepts, in float32"""
+    b, targets = call.build, call.attr("targets")
+    if call.attr("post_transform") != "NONE":
+        raise Unsupported(f"post_transform {call.attr('post_transform')!r}")
+    coefficients, features = np.array(call.required("coefficients"), np.float32), x.type.shape[-1]
+    if x.type.rank != 2 or targets < 1 or coefficients.size != targets * features:
+        raise InvalidModel(f"{_named(call)}: {coefficients.size} coefficients for {x.type} and {targets} targets")
+    out: Value = b.matmul(b.cast(x, to=F32), b.constant(np.ascontiguousarray(coefficients.reshape(targets, -1).T)))
+    intercepts = call.attr("intercepts")
+    return b.add(out, b.constant(np.array(intercepts, np.float32))) if intercepts else out
+
+
+@onnx_op("FeatureVectorizer", domain=ML)
+def feature_vectorizer(call: Call, *xs: Value) -> Value:
+    """Matrices beside each other, in float32; a vector is a column."""
+    b = call.build
+    columns = [b.cast(b.unsqueeze(x, axes=(1,)) if x.type.rank == 1 else x, to=F32) for x in xs]
+    joined: Value = b.concat(*columns, axis=1)
+    return joined
+
+
+@onnx_op("LabelEncoder", domain=ML, since=2)
+def label_encoder(call: Call, x: Value) -> Value:
+    """The value of the key that x equals, else the default. Numbers only: x and values of int64 or float32."""
+    b = call.build
+    keys, values, default = (_table(call, name) for name in ("keys", "values", "default"))
+    if keys is None or values is None or len(keys) != len(values):
+        raise InvalidModel(f"{_named(call)}: as many keys as values are wanted")
+    fill = default if default is not None else np.array([-1 if values.dtype == np.int64 else 0], values.dtype)
+    out = b.full(b.constant(fill.reshape(())[()]), shape=x.type.shape)
+    for key, value in zip(keys.tolist(), values):  # of equal keys the last counts
+        same = b.is_nan(x) if key != key else b.equal(x, b.constant(key, x.type.dtype))
+        out = b.where(same, b.constant(value), out)
+    return out
+
+
+def _table(call: Call, what: str) -> np.ndarray | None:
+    """The attribute that holds keys, values or the default, whatever its type is called. Raises Unsupported for strings."""
+    end = "" if what == "default" else "s"
+    if f"{what}_string{end}" in call.given:
+        raise Unsupported("strings")
+    if f"{what}_tensor" in call.given:
+        array = call.array(call.tensor(call.attr(f"{what}_tensor")))
+        if array.dtype == object:
+            raise Unsupported("strings")
+        return array.reshape(-1)
+    for kind, dtype in (("int64", np.int64), ("float", np.float32)):
+        if f"{what}_{kind}{end}" in call.given:
+            return np.array(call.attr(f"{what}_{kind}{end}"), dtype).reshape(-1)
+    return None
+
+
+def _columns(call: Call, x: Value, numbers: list[float]) -> np.ndarray:
+    """Parameters as an array that broadcasts to x. Raises InvalidModel if they are neither one nor as many as x's columns."""
+    if len(numbers) not in (1, x.type.shape[-1] if x.type.rank else 1):
+        raise InvalidModel(f"{_named(call)}: {len(numbers)} parameters for {x.type}")
+    return np.array(numbers)
+
+
+def _named(call: Call) -> str:
+    return f"{call.importer.what}: {call.op_type} {call.name!r}"
