@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.native import Guarded, build_executable, host, is_native, runnable_targets
+from tests.sharing import everything_shared, executables
 from tgen.bench.native import NativeRun
 from tgen.bench.work import work_of_step
 from tgen.compiler import compile_graph, machine_of
@@ -99,6 +100,16 @@ def test_reads_no_weights_that_are_not_there(target: Target, dtype: str, rng) ->
     for m in (1, 2):
         NativeRun(guarded, host(), 1, {"xm": x[:m]}, {"m": m}).run()
     guard.release()
+
+
+def test_any_number_of_threads_gives_the_same_bits(rng) -> None:
+    """Cases differ in their units of work, which threads share; columns end inside a block."""
+    x, weight = operands("f32", max(ROWS), 300, 200, rng)
+    with everything_shared():
+        alone, *shared = executables(products(["m"], weight, "f32"), (1, 2, 3))
+        for m in ROWS:
+            expected = alone(x[:m])[0]
+            assert all(np.array_equal(run(x[:m])[0], expected) for run in shared), m
 
 
 def test_a_plan_says_which_kernel_runs(rng) -> None:
