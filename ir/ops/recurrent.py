@@ -49,7 +49,7 @@ class _Recurrent(Op):
     states: ClassVar[int] = 1
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        x, w, r, b = types[:4]
+        x, _, r, _ = types[:4]
         hidden = r.shape[-1]
         rows = hidden * self.gates
         seq, batch, size = x.shape

@@ -64,7 +64,7 @@ class Scan(Op):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         first = self.captured + self.states
-        names = [n.op.label for n in self.body.inputs]  # type: ignore[attr-defined]
+        names = list(self.body.input_types)
         captured, states, sequences = arrays[: self.captured], list(arrays[self.captured : first]), arrays[first:]
         count = evaluate_dim(self.count, {})
         results = [v.type.with_shape((count, *v.type.shape)) for _, v in self.body.outputs[self.states :]]
