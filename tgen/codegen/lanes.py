@@ -10,10 +10,10 @@ import llvmlite.ir as ll
 from .context import I32
 
 
-def horizontal(b: Any, vector: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """All lanes combined: halves with each other until one lane is left, so the order is the same whatever the machine does best."""
+def horizontal(b: Any, vector: Any, combine: Callable[[Any, Any], Any], left: int = 1) -> Any:
+    """Lanes combined: halves with each other until `left` lanes are left, so the order is the same whatever the machine does best."""
     lanes = vector.type.count if isinstance(vector.type, ll.VectorType) else 1
-    while lanes > 1:
+    while lanes > left:
         lanes //= 2
         undefined = ll.Constant(vector.type, ll.Undefined)
         if lanes == 1:

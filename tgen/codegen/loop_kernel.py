@@ -21,6 +21,7 @@ from .scalar import Emitter, Lanes, Scope
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 
 KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)
+ACCUMULATORS = 4  # vectors that a reduction keeps apart: the next one need not wait for the sum of the last
 LONG_CHAIN = 12  # operations on floats, from which on a kernel waits for results rather than for memory
 
 
@@ -162,34 +163,35 @@ class _LoopEmitter:
         self._along_last(axes, body)
 
     def _reduce(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
-        """Lanes are combined separately, then with each other in a fixed order, then with the tail."""
-        type_ = register_type(stage.body.dtype)
-        wide, one = self.c.slot(widen(type_, self.lanes)), self.c.slot(type_)
-        self.b.store(self._identity(stage, self.lanes), wide)
-        self.b.store(self._identity(stage, 1), one)
+        """Lanes of several vectors are combined separately, then with each other in a fixed order, then with the tail."""
+        type_, combine = register_type(stage.body.dtype), partial(self._combine, stage)
+        slots = {lanes: self.c.slot(widen(type_, lanes)) for lanes in {ACCUMULATORS * self.lanes, self.lanes, 1}}
+        for lanes, slot in slots.items():
+            self.b.store(self._identity(stage, lanes), slot)
 
         def body(at: dict[int, Any], lanes: int) -> None:
-            self._accumulate(stage, wide if lanes > 1 else one, at, lanes)
+            self._accumulate(stage, slots[lanes], at, lanes)
 
-        self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at: self._along_last(at, body))
-        lanes = horizontal(self.b, self.b.load(wide, typ=widen(type_, self.lanes)), lambda x, y: self._combine(stage, x, y))
-        total = self._combine(stage, self.b.load(one, typ=type_), lanes)
+        self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at: self._along_last(at, body, ACCUMULATORS))
+        total, *rest = (self.b.load(slots[lanes], typ=widen(type_, lanes)) for lanes in sorted(slots, reverse=True))
+        for value, lanes in zip(rest, sorted(slots, reverse=True)[1:]):
+            total = combine(value, horizontal(self.b, total, combine, lanes))
         self._keep(k, total, 1)
 
-    def _along_last(self, axes: dict[int, Any], body: Callable[[dict[int, Any], int], None]) -> None:
-        """body over the last axis: whole vectors, then one by one."""
+    def _along_last(self, axes: dict[int, Any], body: Callable[[dict[int, Any], int], None], vectors: int = 1) -> None:
+        """body over the last axis: so many vectors at a time, then one, then element by element."""
         if len(self.extents) == self.kernel.rows:
             body(axes, 1)
             return
         last = len(self.extents) - 1
         extent = self.extents[last]
-        whole = I64(0)
-        if self.kernel.vector == last:
-            whole = self.b.and_(extent, I64(-self.lanes))
-            with self.c.loop(I64(0), whole, self.lanes) as j:
-                body({**axes, last: j}, self.lanes)
-        with self.c.loop(whole, extent) as j:
-            body({**axes, last: j}, 1)
+        done = I64(0)
+        widths = {vectors * self.lanes, self.lanes} if self.kernel.vector == last else set()
+        for lanes in sorted(widths | {1}, reverse=True):
+            end = self.b.and_(extent, I64(-lanes))
+            with self.c.loop(done, end, lanes) as j:
+                body({**axes, last: j}, lanes)
+            done = end
 
     # -- parts -------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,43 @@
+"""Reductions along the lanes keep several vectors apart: every way an extent can be cut into groups of vectors, vectors and elements."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.native import build_executable, host
+from tgen.codegen.loop_kernel import ACCUMULATORS
+from tgen.ir.builder import Builder
+from tgen.ir.evaluate import evaluate
+
+LANES = host().lanes
+GROUP = ACCUMULATORS * LANES
+EXTENTS = [
+    0,
+    1,
+    LANES - 1,
+    LANES,
+    LANES + 1,
+    GROUP - 1,
+    GROUP,
+    GROUP + 1,
+    GROUP + LANES,
+    GROUP + LANES + 3,
+    5 * GROUP,
+    5 * GROUP + 2 * LANES + 1,
+]
+
+
+@pytest.mark.parametrize("name", ["reduce_sum", "reduce_max", "reduce_prod"])
+@pytest.mark.parametrize("dtype", ["f32", "f64", "i32"])
+def test_every_cut(name, dtype, rng) -> None:
+    b = Builder()
+    b.output("y", getattr(b, name)(b.input("x", dtype, (3, "n")), axes=(1,)))
+    graph = b.build()
+    executable = build_executable(graph)
+    for extent in EXTENTS[name == "reduce_max" :]:
+        x = rng.uniform(0.8, 1.2, (3, extent)) if dtype != "i32" else rng.integers(-3, 4, (3, extent))
+        f = {"x": x.astype(graph.inputs[0].types[0].dtype.numpy)}
+        np.testing.assert_allclose(
+            executable.run(f)["y"], evaluate(graph, f)["y"], rtol=3e-6 if dtype == "f32" else 1e-13, err_msg=str(extent)
+        )
