@@ -1,0 +1,65 @@
+"""Windows over axes of space: what convolutions contract and poolings reduce."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..dims import DimLike, concrete
+from ..errors import TypeMismatch
+from ..expr import Expr, Load, index, maximum, minimum, select, size
+from ..forms import Map
+from ..op import Op, op
+from ..types import TensorType
+
+
+@op
+class Windows(Op):
+    """out[n, c, k…, o…] = x[n, c, o·strides + k·dilations - pads, …], or the fill where that is outside x
+
+    x [n, c, space…]; fill: one element. kernel: the extents of k; sizes: those of o, the places of windows along each axis of space.
+    """
+
+    kernel: tuple[int, ...]
+    sizes: tuple[DimLike, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[DimLike, ...]
+
+    def infer(self, x: TensorType, fill: TensorType) -> TensorType:
+        lengths = {len(f) for f in (self.kernel, self.sizes, self.strides, self.dilations, self.pads)}
+        if lengths != {x.rank - 2} or fill.dtype is not x.dtype or fill.elements != 1:
+            raise TypeMismatch(f"windows of {x} filled with {fill}: kernel {self.kernel}, sizes {self.sizes}")
+        if min((*self.kernel, *self.strides, *self.dilations), default=1) < 1 or any(
+            isinstance(s, int) and s < 0 for s in self.sizes
+        ):
+            raise TypeMismatch(f"windows of {x}: kernel {self.kernel}, strides {self.strides}, dilations {self.dilations}")
+        return x.with_shape((*x.shape[:2], *self.kernel, *self.sizes))
+
+    def reference(self, x: np.ndarray, fill: np.ndarray) -> np.ndarray:
+        space, sizes, pads = x.shape[2:], concrete(self.sizes), concrete(self.pads)
+        out = np.full((*x.shape[:2], *self.kernel, *sizes), fill.reshape(()), x.dtype)
+        for at in np.ndindex(*self.kernel, *sizes):
+            axes = zip(at, at[len(space) :], self.strides, self.dilations, pads)
+            place = [o * s + k * d - p for k, o, s, d, p in axes]
+            if all(0 <= p < extent for p, extent in zip(place, space)):
+                into, of = (..., *at), (..., *place)
+                out[into] = x[of]
+        return out
+
+    def form(self, x: TensorType, fill: TensorType) -> Map:
+        outside = Load(fill.dtype, 1, (size(0),) * fill.rank)
+        if 0 in x.shape:
+            return Map(outside)
+        rank, inside = x.rank - 2, None
+        at: list[Expr] = [index(0), index(1)]
+        for k, (extent, window, count) in enumerate(zip(x.shape[2:], self.kernel, self.sizes)):
+            place = index(2 + rank + k) * self.strides[k] + index(2 + k) * self.dilations[k] - size(self.pads[k])
+            reach = (count - 1) * self.strides[k] + (window - 1) * self.dilations[k] - self.pads[k]
+            if self.pads[k] == 0 and isinstance(reach, int) and isinstance(extent, int) and reach < extent:
+                at.append(place)
+                continue
+            test = (place >= 0) & (place < size(extent))
+            inside = test if inside is None else inside & test
+            at.append(maximum(minimum(place, size(extent) - 1), 0))
+        value = Load(x.dtype, 0, tuple(at))
+        return Map(value if inside is None else select(inside, value, outside))

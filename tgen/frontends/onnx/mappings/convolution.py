@@ -1,0 +1,153 @@
+"""Convolutions as products of weights and windows, poolings as reductions of windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ....ir.dims import DimLike, ceildiv, dim_max, dim_min, floordiv, product
+from ....ir.dtypes import I32, I64
+from ....ir.errors import InvalidModel, Unsupported
+from ....ir.graph import Value
+from ..call import Call
+from ..registry import onnx_op
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """Where windows are, by axis of space: see the op `windows`; after: the padding behind the last element."""
+
+    kernel: tuple[int, ...]
+    sizes: tuple[DimLike, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[DimLike, ...]
+    after: tuple[DimLike, ...]
+
+    @property
+    def trivial(self) -> bool:
+        """Whether each element is a window."""
+        return all(e == 1 for e in (*self.kernel, *self.strides)) and all(p == 0 for p in (*self.pads, *self.after))
+
+    def windows(self, call: Call, x: Value, fill: Value, pads: tuple[DimLike, ...] | None = None) -> Value:
+        """[n, c, k…, o…] of x [n, c, space…]"""
+        where = {"kernel": self.kernel, "sizes": self.sizes, "strides": self.strides, "dilations": self.dilations}
+        out: Value = call.build.windows(x, fill, pads=self.pads if pads is None else pads, **where)
+        return out
+
+
+def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> _Geometry:
+    """Raises InvalidModel for attributes that do not fit x."""
+    space = x.type.shape[2:]
+    ones = (1,) * len(space)
+    strides, dilations = tuple(call.attr("strides") or ones), tuple(call.attr("dilations") or ones)
+    given = tuple(call.attr("pads") or (0,) * (2 * len(space)))
+    if {len(kernel), len(strides), len(dilations), len(given) // 2} != {len(space)} or min((*kernel, *strides, *dilations)) < 1:
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type}: kernel {kernel}, pads {given}")
+    mode, rounds_up = call.attr("auto_pad", "NOTSET"), bool(call.attr("ceil_mode", 0))
+    sizes: list[DimLike] = []
+    pads: list[tuple[DimLike, DimLike]] = []
+    for axis, extent in enumerate(space):
+        reach, stride = (kernel[axis] - 1) * dilations[axis] + 1, strides[axis]
+        if mode in ("SAME_UPPER", "SAME_LOWER"):
+            sizes.append(ceildiv(extent, stride))
+            total = dim_max((sizes[-1] - 1) * stride + reach - extent, 0)
+            less, more = floordiv(total, 2), ceildiv(total, 2)
+            pads.append((less, more) if mode == "SAME_UPPER" else (more, less))
+            continue
+        before, after = (0, 0) if mode == "VALID" else (given[axis], given[axis + len(space)])
+        free = extent + before + after - reach
+        count = floordiv(free, stride) + 1
+        if rounds_up:  # but no window may begin behind the last element
+            count = dim_min(ceildiv(free, stride) + 1, ceildiv(extent + before, stride))
+        sizes.append(dim_max(count, 0))
+        pads.append((before, after))
+    return _Geometry(kernel, tuple(sizes), strides, dilations, tuple(p for p, _ in pads), tuple(p for _, p in pads))
+
+
+def _convolved(call: Call, x: Value, weights: Value) -> Value:
+    """Σ over channels of the group and kernel places; x [n, c, space…], weights [m, c / group, kernel…] with known extents."""
+    b, group = call.build, call.attr("group")
+    if x.type.rank < 3 or not all(isinstance(d, int) for d in (*weights.type.shape, x.type.shape[1])):
+        raise Unsupported(f"{call.op_type} of {x.type} by {weights.type}: axes of space, known channels and weights are wanted")
+    outer, inner, *kernel = (int(d) for d in weights.type.shape)  # type: ignore[arg-type]
+    if x.type.shape[1] != inner * group or outer % group:
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type} by {weights.type}: {group} groups")
+    where, n = _geometry(call, x, tuple(kernel)), x.type.shape[0]
+    columns = x if where.trivial else where.windows(call, x, b.constant(0, x.type.dtype))
+    if inner == 1 and outer == group and not where.trivial:
+        factors = b.reshape(weights, shape=(group, *kernel, *[1] * len(kernel)))
+        by_channel: Value = b.reduce_sum(b.mul(columns, factors), axes=tuple(range(2, 2 + len(kernel))), keepdims=False)
+        return by_channel
+    depth = inner * int(product(kernel))  # type: ignore[arg-type]
+    flat = b.reshape(columns, shape=(n, group, depth, product(where.sizes)))
+    rows = b.reshape(weights, shape=(group, outer // group, depth))
+    out: Value = b.reshape(b.matmul(rows, flat), shape=(n, outer, *where.sizes))
+    return out
+
+
+@onnx_op("Conv")
+def conv(call: Call, x: Value, weights: Value, bias: Value | None = None) -> Value:
+    out = _convolved(call, x, weights)
+    if bias is None:
+        return out
+    added: Value = call.build.add(out, call.build.reshape(bias, shape=(bias.type.shape[0], *[1] * (x.type.rank - 2))))
+    return added
+
+
+@onnx_op("ConvInteger", since=10)
+def conv_integer(call: Call, x: Value, weights: Value, x_zero: Value | None = None, w_zero: Value | None = None) -> Value:
+    """Padding is the zero point of x, so zeros once that is taken off. That of weights may be one for each of their rows."""
+    b = call.build
+    wide = [b.cast(v, to=I32) for v in (x, weights)]
+    if x_zero is not None:
+        wide[0] = b.sub(wide[0], b.reshape(b.cast(x_zero, to=I32), shape=()))
+    if w_zero is not None:
+        wide[1] = b.sub(wide[1], b.reshape(b.cast(w_zero, to=I32), shape=(w_zero.type.elements, *[1] * (x.type.rank - 1))))
+    return _convolved(call, *wide)
+
+
+@onnx_op("MaxPool")
+def max_pool(call: Call, x: Value) -> Value | tuple[Value, Value]:
+    """The second result: where the maximum is, counting elements of the whole x by rows (storage_order 1: columns of a channel first)."""
+    b, kernel, dtype = call.build, tuple(call.required("kernel_shape")), x.type.dtype
+    where = _geometry(call, x, kernel)
+    least = -np.inf if dtype.is_float else np.iinfo(dtype.numpy).min
+    found = where.windows(call, x, b.constant(least, dtype))
+    greatest: Value = b.reduce_max(found, axes=tuple(range(2, x.type.rank)), keepdims=False)
+    if len(call.node.output) < 2:
+        return greatest
+    n, c = x.type.shape[:2]
+    order = [*range(2), *reversed(range(2, x.type.rank))] if call.attr("storage_order", 0) else list(range(x.type.rank))
+    counted = b.range(b.constant(0, I64), b.constant(1, I64), size=product(x.type.shape))
+    numbers = b.transpose(b.reshape(counted, shape=tuple(x.type.shape[k] for k in order)), perm=tuple(order))
+    flat = (n, c, product(kernel), *where.sizes)
+    places = b.reshape(where.windows(call, numbers, b.constant(-1, I64)), shape=flat)
+    best = b.arg_max(b.reshape(found, shape=flat), axis=2, keepdims=True)
+    return greatest, b.squeeze(b.gather_elements(places, best, axis=2), axes=(2,))
+
+
+@onnx_op("AveragePool")
+def average_pool(call: Call, x: Value) -> Value:
+    """A window is divided by the number of its places in x; or in x with its padding, if count_include_pad."""
+    b, dtype = call.build, x.type.dtype
+    where, zero = _geometry(call, x, tuple(call.required("kernel_shape"))), b.constant(0, dtype)
+    axes, space, pads = tuple(range(2, x.type.rank)), x.type.shape[2:], where.pads
+    if call.attr("count_include_pad", 0):
+        space, pads = tuple(p + d + q for p, d, q in zip(where.pads, space, where.after)), (0,) * len(space)
+    ones = b.full(b.constant(1, dtype), shape=(1, 1, *space))
+    count = b.reduce_sum(where.windows(call, ones, zero, pads), axes=axes, keepdims=False)
+    out: Value = b.div(b.reduce_sum(where.windows(call, x, zero), axes=axes, keepdims=False), count)
+    return out
+
+
+@onnx_op("LpPool", since=2)
+def lp_pool(call: Call, x: Value) -> Value:
+    """(Σ |x|^p)^(1/p)"""
+    b, p = call.build, call.attr("p")
+    where = _geometry(call, x, tuple(call.required("kernel_shape")))
+    powers = b.pow(b.abs(where.windows(call, x, b.constant(0, x.type.dtype))), b.constant(float(p), x.type.dtype))
+    total = b.reduce_sum(powers, axes=tuple(range(2, x.type.rank)), keepdims=False)
+    out: Value = b.pow(total, b.constant(1.0 / p, x.type.dtype))
+    return out
