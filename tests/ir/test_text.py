@@ -74,6 +74,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     "tuple[int, ...]": ((), (1,), (0, -2, 1)),
     "tuple[int, ...] | None": (None, (), (1, 0)),
     "tuple[int, int]": ((1, 2),),
+    "tuple[float, float]": ((0.0, 1.0), (-0.5, 1e-7)),
     "tuple[DimLike, ...]": ((), DIMS),
     "tuple[tuple[int, int], ...]": (((0, 1), (1, 0)), ((0, 0),)),
     "tuple[Expr, ...]": ((Kept(F32, 0), select(X < 0, X * float("nan"), X)),),

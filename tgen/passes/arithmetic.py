@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.dtypes import BF16, BOOL, F16, F32, F64, DType
+from ..ir.dtypes import BF16, BOOL, F8E8M0, F16, F32, F64, DType
 from ..ir.graph import Constant, Node, Tensor, Value
 from ..ir.ops.activation import Relu
 from ..ir.ops.comparison import BitwiseNot, Not, Where
@@ -123,8 +123,12 @@ def cast_of_cast(node: Node, *inputs: Value) -> Value | None:
 
 def holds(wide: DType, narrow: DType) -> bool:
     """Whether every value of `narrow` is one of `wide`."""
-    if wide is narrow or (narrow is BOOL and wide.kind != "string"):
+    if wide is narrow:
         return True
+    if narrow is F8E8M0 or wide is F8E8M0:  # powers of two, and no zero
+        return narrow is F8E8M0 and wide in (BF16, F32, F64)
+    if narrow is BOOL:
+        return wide.kind != "string"
     if narrow.is_integer and wide.is_integer:
         return wide.bits > narrow.bits if narrow.kind == "uint" or wide.kind == "int" else False
     if narrow.is_integer:
