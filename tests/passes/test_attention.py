@@ -157,3 +157,17 @@ def test_found(model: Model, dtype: str, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("model", LEFT, ids=lambda m: m.__name__)
 def test_left_alone(model: Model) -> None:
     assert attends(graph_of(model)) == 0
+
+
+def test_a_product_serves_one_attention(rng: np.random.Generator) -> None:
+    """softmax(softmax(softmax(x·w)·w)·w): what is the weighted sum of one would be the scores of the next."""
+    b = Builder()
+    x, w = b.input("x", "f32", ("n", 8)), b.input("w", "f32", (8, 8))
+    y = x
+    for _ in range(4):
+        y = b.softmax(b.matmul(y, w), axis=-1)
+    b.output("y", y)
+    graph = b.build()
+    f = {"x": rng.standard_normal((5, 8), dtype=np.float32), "w": rng.standard_normal((8, 8), dtype=np.float32)}
+    assert attends(graph) >= 1
+    np.testing.assert_allclose(build_executable(graph).run(f)["y"], evaluate(graph, f)["y"], rtol=1e-5, atol=1e-6)

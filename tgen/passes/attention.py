@@ -60,9 +60,11 @@ def attention(graph: Graph) -> Graph:
     return map_graph(graph, rebuild=rebuild)
 
 
-def _attend(node: Node, inputs: Sequence[Value]) -> Value:
+def _attend(node: Node, inputs: Sequence[Value]) -> Value | None:
+    """None where the product that gave the scores has become an attention itself: softmax(softmax(a·b)·c)·d."""
     found, v = _find(node, inputs), inputs[1]
-    assert found is not None, "rebuilt operands have the shape of the old ones"
+    if found is None:
+        return None
     wide = accumulator(v.type.dtype)
     epilogue = cast(Kept(wide, 0), node.types[0].dtype)
     op = Attend(cast(found.body, wide), (epilogue,), undefined=found.undefined, accumulate=wide)
