@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .binding import bind_symbols
 from .dims import evaluate_dim
 from .errors import InvalidGraph, InvalidInput
-from .graph import Graph, Input, Node, Value, bind_symbols
+from .graph import Graph, Input, Node, Value
 
 
 def evaluate(

@@ -249,36 +249,3 @@ def symbols_of(types: Iterable[TensorType]) -> tuple[str, ...]:
         for dim in t.shape:
             names.update(dict.fromkeys(symbols(dim)))
     return tuple(names)
-
-
-def bind_symbols(specs: Sequence[tuple[str, TensorType]], shapes: Sequence[Sequence[int]]) -> dict[str, int]:
-    """Values of the symbols from the shapes that were given; checks every rank and extent.
-
-    specs: (input name, declared type); shapes: one for each. Raises InvalidInput naming the input, what was given, what is wanted.
-    """
-    from .dims import Dim, evaluate_dim, symbols
-    from .errors import InvalidInput
-
-    values: dict[str, int] = {}
-    source: dict[str, str] = {}
-    pending: list[tuple[str, int, DimLike, int, TensorType, Sequence[int]]] = []
-    for (name, wanted), shape in zip(specs, shapes):
-        if len(shape) != wanted.rank:
-            raise InvalidInput(f"input {name!r} has rank {len(shape)} (shape {list(shape)}); wanted {wanted}")
-        for axis, (dim, extent) in enumerate(zip(wanted.shape, shape)):
-            plain = isinstance(dim, Dim) and len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1
-            atom = dim.terms[0][0][0] if plain else None  # type: ignore[union-attr]
-            if isinstance(atom, str) and atom not in values:
-                values[atom] = int(extent)
-                source[atom] = f"{name!r} axis {axis}"
-            else:
-                pending.append((name, axis, dim, int(extent), wanted, shape))
-    for name, axis, dim, extent, wanted, shape in pending:
-        unknown = [s for s in symbols(dim) if s not in values]
-        if unknown:
-            raise InvalidInput(f"input {name!r} axis {axis} is {dim}: no input gives {unknown[0]!r} alone")
-        expected = evaluate_dim(dim, values)
-        if expected != extent:
-            because = "".join(f" ({s} = {values[s]} from input {source[s]})" for s in dict.fromkeys(symbols(dim)))
-            raise InvalidInput(f"input {name!r} has shape {list(shape)}; wanted {wanted}: axis {axis} must be {expected}{because}")
-    return values

@@ -16,9 +16,9 @@ import numpy as np
 
 from .executable import Executable
 from .ir.errors import InvalidInput
-from .ir.graph import Graph, Tensor
 
 if TYPE_CHECKING:
+    from .ir.graph import Graph, Tensor
     from .ragged import RaggedExecutable
     from .targets.target import Target
 
@@ -56,9 +56,6 @@ def compile(
     """
     from . import options
     from .codegen import llvm
-    from .compiler import compile_graph, machine_of
-    from .frontends import load
-    from .ragged import RaggedExecutable, with_tables
     from .runtime.threads import budget
     from .targets.find import find_target
 
@@ -75,19 +72,23 @@ def compile(
     if not chosen.runs_on(llvm.host_features()):
         missing = sorted(set(chosen.needs) - llvm.host_features())
         raise InvalidInput(f"target {chosen.name} needs {', '.join(missing)}, which this CPU lacks")
-    graph = load(model, shapes=shapes, weights=weights) if weights else load(model, shapes=shapes)
-    if ragged:
-        graph = with_tables(graph, ragged)
-    loaded = time.perf_counter()
     store = _store(settings) if cache else None
-    key = _key(graph, chosen, precision, ragged) if store else ""
-    artefact = _cached(store, key)
-    texts = None
+    name = "" if weights or store is None else _name(model, chosen, precision, ragged, repr(sorted((shapes or {}).items())))
+    artefact, texts, loaded = _named(store, name), None, time.perf_counter()
     if artefact is None:
-        keep = functools.partial(store.put, key) if store else None
-        compiled = compile_graph(graph, chosen, precision, mask=ragged, keep=keep)
-        artefact, texts = compiled.artefact, compiled.text
-    library = llvm.load([artefact.code], ["run"], _runtime(machine_of(chosen), chosen, store))
+        graph = _loaded(model, shapes, weights, ragged)
+        loaded = time.perf_counter()
+        key = _key(graph, chosen, precision, ragged) if store else ""
+        artefact = _cached(store, key)
+        if artefact is None:
+            from .compiler import compile_graph
+
+            keep = functools.partial(store.put, key) if store else None
+            compiled = compile_graph(graph, chosen, precision, mask=ragged, keep=keep)
+            artefact, texts = compiled.artefact, compiled.text
+        if name:
+            store.put(name, [key.encode()])
+    library = llvm.load([artefact.code], ["run"], _runtime(llvm.machine_of(chosen), chosen, store))
     report = {
         "target": chosen.name,
         "precision": precision,
@@ -102,7 +103,22 @@ def compile(
         "features": list(chosen.needs),
     }
     executable = Executable(artefact, library, count, report, texts)
-    return RaggedExecutable(executable, ragged) if ragged else executable
+    if not ragged:
+        return executable
+    from .ragged import RaggedExecutable
+
+    return RaggedExecutable(executable, ragged)
+
+
+def _loaded(model: Any, shapes: Mapping[str, int] | None, weights: Mapping[str, np.ndarray] | None, ragged: str) -> Graph:
+    from .frontends import load
+
+    graph = load(model, shapes=shapes, weights=weights) if weights else load(model, shapes=shapes)
+    if not ragged:
+        return graph
+    from .ragged import with_tables
+
+    return with_tables(graph, ragged)
 
 
 def reference(model: Any, feeds: Mapping[str, Any], *, shapes: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
@@ -156,11 +172,32 @@ def _cached(store: Any, key: str) -> Any:
         return None  # a checksummed entry of another shape: written by another version
 
 
+def _named(store: Any, name: str) -> Any:
+    """The artefact whose key is kept under this name."""
+    key = store.get(name) if name else None
+    try:
+        return _cached(store, bytes(key).decode()) if key is not None else None
+    except ValueError:
+        return None
+
+
+def _name(model: Any, target: Target, *options: str) -> str:
+    """Where the key of a model's artefact is kept, by the contents of its files; "" where they do not say all of it."""
+    from .source import source_digest
+
+    digest = source_digest(model)
+    return _hash("source", digest, target, *options) if digest else ""
+
+
 def _key(graph: Graph, target: Target, *options: str) -> str:
     """A hash of all that the artefact depends on: the graph with its weights, the target, the versions of tgen and LLVM."""
+    return _hash("graph", graph_digest(graph), target, *options)
+
+
+def _hash(kind: str, digest: str, target: Target, *options: str) -> str:
     from .codegen import llvm
 
-    facts = [str(FORMAT), _source_digest(), llvm.llvm_version(), np.__version__, *options, repr(target), graph_digest(graph)]
+    facts = [kind, str(FORMAT), _own_digest(), llvm.llvm_version(), np.__version__, *options, repr(target), digest]
     return hashlib.blake2b("\n".join(facts).encode(), digest_size=20).hexdigest()
 
 
@@ -190,7 +227,7 @@ def _size(tensor: Tensor) -> int:
     return tensor.array.nbytes
 
 
-def _source_digest() -> str:
+def _own_digest() -> str:
     """A hash of tgen's own sources' sizes and times: a development checkout never meets artefacts of older code."""
     from pathlib import Path
 

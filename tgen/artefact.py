@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .codegen.program import Frame
+from .frame import Frame
 from .ir.dims import DimLike, parse_dim
 from .ir.types import TensorType, parse_type
 

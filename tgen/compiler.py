@@ -12,6 +12,7 @@ import numpy as np
 from . import options, trace
 from .artefact import Artefact, Manifest, aligned_bytes, serialised
 from .codegen import llvm
+from .codegen.llvm import machine_of
 from .codegen.program import emit_program
 from .collector import uncollected
 from .ir.graph import Graph
@@ -36,10 +37,6 @@ class Compiled:
         if what == "asm":
             return llvm.assembly(self.ir, self.machine)
         return str(self.plan) if what == "plan" else self.ir
-
-
-def machine_of(target: Target) -> llvm.Machine:
-    return llvm.Machine(target.triple, target.cpu, target.feature_string)
 
 
 @uncollected()

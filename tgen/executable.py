@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from .artefact import Artefact, aligned_bytes
-from .codegen.program import RUNTIME_BYTES, Frame
+from .frame import RUNTIME_BYTES, Frame
+from .ir.binding import bind_symbols, check_assumptions
 from .ir.dims import evaluate_dim
 from .ir.errors import InvalidInput
-from .ir.graph import bind_symbols
-from .ir.ops.assume import check_assumptions
 from .ir.types import TensorType
 
 KNOWN_SIZES = 256  # sets of input shapes whose output shapes and memory sizes are remembered

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import numpy as np
 
-from ..dims import DimLike, evaluate_dim
-from ..errors import InvalidInput, TypeMismatch
+from ..binding import check_assumptions
+from ..dims import DimLike
+from ..errors import TypeMismatch
 from ..expr import Load, index, minimum, size
 from ..forms import Map
 from ..graph import Graph
@@ -47,12 +46,3 @@ def assumptions(graph: Graph) -> tuple[tuple[DimLike, DimLike], ...]:
         if isinstance(node.op, Assume):
             pairs.update({(d, e): None for d, e in zip(node.inputs[0].type.shape, node.op.shape) if d != e})
     return tuple(pairs)
-
-
-def check_assumptions(pairs: Iterable[tuple[DimLike, DimLike]], values: Mapping[str, int]) -> None:
-    """Raises InvalidInput if a pair of dimensions differs for these values of the symbols."""
-    for there, needed in pairs:
-        found, wanted = evaluate_dim(there, values), evaluate_dim(needed, values)
-        if found != wanted:
-            given = f" ({', '.join(f'{k} = {v}' for k, v in values.items())})" if values else ""
-            raise InvalidInput(f"the inputs are longer than the model allows: it has {found} where {wanted} are needed{given}")

@@ -17,9 +17,9 @@ import numpy as np
 from ..artefact import aligned_bytes
 from ..codegen import llvm
 from ..codegen.ceilings import emit_peak, emit_read, read_unit
-from ..codegen.program import RUNTIME_BYTES
 from ..codegen.runtime import process_runtime
 from ..compiler import machine_of
+from ..frame import RUNTIME_BYTES
 from ..ir.dtypes import BF16, F32
 from ..passes.precision import PRODUCTS
 from ..targets.target import Target

@@ -9,10 +9,10 @@ import numpy as np
 
 from ..artefact import aligned_bytes
 from ..codegen import llvm
-from ..codegen.program import RUNTIME_BYTES, Frame
 from ..codegen.runtime import process_runtime
 from ..compiler import Compiled
 from ..executable import WORK_OF_A_THREAD
+from ..frame import RUNTIME_BYTES, Frame
 from ..ir.dims import evaluate_dim
 from ..targets.target import Target
 

@@ -73,6 +73,11 @@ class Machine:
     codemodel: str = "small"
 
 
+def machine_of(target: Any) -> Machine:
+    """What LLVM generates for, from a `Target`."""
+    return Machine(target.triple, target.cpu, target.feature_string)
+
+
 @functools.cache
 def _binding() -> Any:
     import llvmlite.binding as llvm

@@ -12,11 +12,11 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ll
 
+from ..frame import RUNTIME_BYTES, Frame
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
 from ..plan.types import Loop, Plan, Step
 from ..targets.emit import declare
@@ -29,37 +29,6 @@ from .half import HALF_IR
 from .loop_kernel import emit_loop_kernel
 from .routine_kernel import emit_routine_kernel, routine_ir
 from .share import LEAST_WORK, LEAST_WORK_OF_A_TURN, share
-
-RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier`
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Layout of what a call hands to native code, in 8-byte words from RUNTIME_BYTES on.
-
-    arena, weights, scratch (pointers), scratch bytes a thread, times (pointer; used by profiling code only: see `emit_program`); then
-    pointers of inputs and outputs, values of symbols, chunk counters.
-    """
-
-    inputs: int
-    outputs: int
-    symbols: int
-    steps: int
-
-    TIMES = 4
-    HEADER = 5
-
-    @property
-    def first_symbol(self) -> int:
-        return self.HEADER + self.inputs + self.outputs
-
-    @property
-    def first_counter(self) -> int:
-        return self.first_symbol + self.symbols
-
-    @property
-    def words(self) -> int:
-        return RUNTIME_BYTES // 8 + self.first_counter + self.steps
 
 
 def frame_of(plan: Plan) -> Frame:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..ir.errors import InvalidInput, InvalidModel, Unsupported
-from ..ir.graph import Graph, Input, map_graph
+from ..ir.graph import Graph, Input, bind_graph
 from ..ir.types import TensorType
 
 if TYPE_CHECKING:
@@ -73,15 +73,7 @@ def fix_symbols(graph: Graph, shapes: Mapping[str, int] | None) -> Graph:
     if not shapes:
         return graph
     check_shapes(shapes, [n.op.type for n in graph.inputs if isinstance(n.op, Input)])
-    from ..ir.graph import Node, Value
-
-    change = {Value(n): Value(Node(n.op.bind(shapes), (), n.origin)) for n in graph.inputs}
-
-    def rebuild(node: Node, inputs: tuple[Value, ...]) -> list[Value]:
-        fixed = Node(node.op.bind(shapes), inputs, node.origin)
-        return [Value(fixed, i) for i in range(len(fixed.types))]
-
-    return map_graph(graph, change, rebuild)
+    return bind_graph(graph, shapes)
 
 
 def check_shapes(shapes: Mapping[str, int], types: list[TensorType]) -> None:
