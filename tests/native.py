@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from tgen.codegen import llvm
+from tgen.codegen.llvm import machine_of
 from tgen.codegen.runtime import process_runtime
-from tgen.compiler import compile_graph, machine_of
+from tgen.compiler import compile_graph
 from tgen.executable import Executable
 from tgen.ir.graph import Graph
 from tgen.targets.aarch64 import NEON_MATRIX

@@ -10,8 +10,9 @@ import pytest
 
 from tests.native import host
 from tgen.codegen import llvm, program, share
+from tgen.codegen.llvm import machine_of
 from tgen.codegen.runtime import process_runtime
-from tgen.compiler import compile_graph, machine_of
+from tgen.compiler import compile_graph
 from tgen.executable import Executable
 from tgen.ir.builder import Builder
 from tgen.ir.graph import Graph

@@ -86,7 +86,7 @@ def compile(
             keep = functools.partial(store.put, key) if store else None
             compiled = compile_graph(graph, chosen, precision, mask=ragged, keep=keep)
             artefact, texts = compiled.artefact, compiled.text
-        if name:
+        if name and store:
             store.put(name, [key.encode()])
     library = llvm.load([artefact.code], ["run"], _runtime(llvm.machine_of(chosen), chosen, store))
     report = {

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from tgen.codegen import llvm
+from tgen.codegen.llvm import machine_of
 from tgen.codegen.runtime import runtime_ir
-from tgen.compiler import Compiled, machine_of
+from tgen.compiler import Compiled
 from tgen.executable import Executable
 from tgen.targets.aarch64 import NEON, NEON_DOT, NEON_MATRIX
 from tgen.targets.aarch64.features import features_of

@@ -8,8 +8,8 @@ import llvmlite.ir as ll
 import pytest
 
 from tgen.codegen import llvm
+from tgen.codegen.llvm import machine_of
 from tgen.codegen.micro_kernel import Access, micro_kernel
-from tgen.compiler import machine_of
 from tgen.kernels.specs import Product
 from tgen.targets.aarch64 import NEON, NEON_DOT, NEON_MATRIX
 from tgen.targets.aarch64.by_element import ByElementTile

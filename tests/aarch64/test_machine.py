@@ -11,8 +11,9 @@ import pytest
 from tests.aarch64.cross import CPUS, CrossExecutable, missing
 from tests.native import build_executable, host
 from tgen.codegen import llvm
+from tgen.codegen.llvm import machine_of
 from tgen.codegen.runtime import runtime_ir
-from tgen.compiler import compile_graph, machine_of
+from tgen.compiler import compile_graph
 from tgen.frontends import load
 from tgen.ir.builder import Builder
 from tgen.ir.dtypes import dtype_of

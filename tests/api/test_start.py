@@ -17,7 +17,17 @@ import tgen
 from tests.models.tiny import random_feeds, write_folder
 from tgen.source import source_digest
 
-COMPILERS = ("tgen.compiler", "tgen.frontends", "tgen.passes", "tgen.plan", "tgen.kernels", "tgen.ir.ops", "tgen.models", "onnx", "numba")
+COMPILERS = (
+    "tgen.compiler",
+    "tgen.frontends",
+    "tgen.passes",
+    "tgen.plan",
+    "tgen.kernels",
+    "tgen.ir.ops",
+    "tgen.models",
+    "onnx",
+    "numba",
+)
 
 
 def onnx_file(path: Path, factor: float, external: bool = False) -> Path:
@@ -52,7 +62,9 @@ import sys, tgen
 executable = tgen.compile({str(model)!r})
 print(executable.report["cached"], *(name for name in {COMPILERS} if name in sys.modules))
 """
-    first, second = (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2))
+    first, second = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)
+    )
     assert first.split()[0] == "False" and second.split() == ["True"]
 
 

@@ -13,8 +13,8 @@ from tgen.bench import calibrate
 from tgen.bench.calibrate import Ceilings, Level, measure, model_tiles, product_peak
 from tgen.codegen import llvm
 from tgen.codegen.ceilings import emit_peak, emit_read, read_unit
+from tgen.codegen.llvm import machine_of
 from tgen.codegen.runtime import process_runtime
-from tgen.compiler import machine_of
 from tgen.frame import RUNTIME_BYTES
 from tgen.ir.dtypes import F32
 from tgen.targets.find import find_target

@@ -12,7 +12,8 @@ from tests.native import Guarded, build_executable, host, is_native, runnable_ta
 from tests.sharing import everything_shared, executables
 from tgen.bench.native import NativeRun
 from tgen.bench.work import work_of_step
-from tgen.compiler import compile_graph, machine_of
+from tgen.codegen.llvm import machine_of
+from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
 from tgen.ir.dims import DimLike, evaluate_dim, product
 from tgen.ir.dtypes import BF16, I32

@@ -10,9 +10,10 @@ import pytest
 
 from tests.native import build_executable, host
 from tgen.codegen import llvm
+from tgen.codegen.llvm import machine_of
 from tgen.codegen.program import emit_program
 from tgen.codegen.routine_kernel import routine_ir
-from tgen.compiler import compile_graph, machine_of
+from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
 from tgen.ir.dtypes import F32, F64
 from tgen.ir.errors import CodegenError

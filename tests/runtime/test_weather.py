@@ -21,7 +21,7 @@ import pytest
 from tests.native import host
 from tests.sharing import encoder, everything_shared, executables
 from tgen.codegen import llvm
-from tgen.compiler import machine_of
+from tgen.codegen.llvm import machine_of
 from tgen.executable import Executable
 from tgen.ir.builder import Builder
 from tgen.ir.evaluate import evaluate

@@ -17,8 +17,8 @@ import numpy as np
 from ..artefact import aligned_bytes
 from ..codegen import llvm
 from ..codegen.ceilings import emit_peak, emit_read, read_unit
+from ..codegen.llvm import machine_of
 from ..codegen.runtime import process_runtime
-from ..compiler import machine_of
 from ..frame import RUNTIME_BYTES
 from ..ir.dtypes import BF16, F32
 from ..passes.precision import PRODUCTS

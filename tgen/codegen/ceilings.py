@@ -10,12 +10,12 @@ from typing import Any
 
 import llvmlite.ir as ll
 
+from ..frame import RUNTIME_BYTES
 from ..kernels.specs import ROW_SLACK, Product
 from ..targets.target import Target
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
 from .micro_kernel import Access, micro_kernel
-from .program import RUNTIME_BYTES
 
 WORDS = ("memory", "area", "rounds")  # address, bytes a thread, repetitions
 CHAINS = 8  # vectors read before an address is advanced; as many sums
