@@ -25,9 +25,10 @@ class FunctionContext:
         symbols: Sequence[str],
         features: str,
         internal: bool = True,
+        result: ll.Type = VOID,
     ) -> None:
         self.module, self.features = module, features
-        self.function = ll.Function(module, ll.FunctionType(VOID, arguments), name)
+        self.function = ll.Function(module, ll.FunctionType(result, arguments), name)
         self.function.linkage = "internal" if internal else ""
         set_features(self.function, features)
         self.entry = ll.IRBuilder(self.function.append_basic_block("entry"))
@@ -38,9 +39,13 @@ class FunctionContext:
         self.moving: frozenset[str] = frozenset()  # symbols that change while the function runs
         self._dims: dict[DimLike, Any] = {}
 
-    def finish(self) -> ll.Function:
+    def finish(self, result: Any = None) -> ll.Function:
+        """The function, which gives back `result` at its end; no more code is added to it."""
         self.entry.branch(self._start)
-        self.b.ret_void()
+        if result is None:
+            self.b.ret_void()
+        else:
+            self.b.ret(result)
         return self.function
 
     def dim(self, dim: DimLike) -> Any:

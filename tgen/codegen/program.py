@@ -35,16 +35,16 @@ def frame_of(plan: Plan) -> Frame:
     return Frame(len(plan.inputs), len(plan.outputs), len(plan.symbols), len(plan.steps))
 
 
-def emit_program(plan: Plan, target: Target, profile: bool = False) -> str:
+def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str = "run") -> str:
     """LLVM IR of the whole model. profile: threads note the target's clock at begin and end of their work in each step, as i64 times
-    [threads, steps, 2].
+    [threads, steps, 2]. entry: the entry point's name.
     """
     module = ll.Module("tgen")
     module.triple = target.triple
     symbols = (*plan.symbols, *(loop.symbol for loop in plan.loops))
     kernels = [_kernel(module, f"kernel.{k}", kernel, symbols, target) for k, kernel in enumerate(plan.kernels)]
     body = _Program(module, plan, target, kernels, profile).emit()
-    _entry(module, body, frame_of(plan), target)
+    _entry(module, entry, body, frame_of(plan), target)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
     routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
     return llvm.linked([text, *routines], target.triple) if routines else text
@@ -63,8 +63,8 @@ def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str]
     return emit_attend_kernel(module, name, kernel, (tiles[0], tiles[1]), *common)
 
 
-def _entry(module: ll.Module, body: ll.Function, frame: Frame, target: Target) -> None:
-    c = FunctionContext(module, "run", [PTR, I64], (), target.feature_string, internal=False)
+def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target: Target) -> None:
+    c = FunctionContext(module, name, [PTR, I64], (), target.feature_string, internal=False)
     pointer, threads = c.function.args
     mode = c.b.call(declare(module, "tgen_enter_float_mode", I64, []), [])
     alone = c.b.icmp_signed("<=", threads, I64(1))
