@@ -9,26 +9,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .aot.build import build
+    from .aot.load import load
     from .api import compile, reference
     from .executable import Executable, TensorSpec
-    from .frontends import load
     from .ir.builder import Builder
     from .ir.errors import TgenError
     from .ir.graph import Graph
 
 # Looked up when first used: importing tgen costs next to nothing, and no heavy package comes with it.
 _HOMES = {
+    "build": "aot.build",
     "compile": "api",
+    "load": "aot.load",
     "reference": "api",
     "Executable": "executable",
     "TensorSpec": "executable",
-    "load": "frontends",
     "Builder": "ir.builder",
     "Graph": "ir.graph",
     "TgenError": "ir.errors",
 }
 
-__all__ = ["Builder", "Executable", "Graph", "TensorSpec", "TgenError", "compile", "load", "reference"]
+__all__ = ["Builder", "Executable", "Graph", "TensorSpec", "TgenError", "build", "compile", "load", "reference"]
 
 
 def __getattr__(name: str) -> Any:

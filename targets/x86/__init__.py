@@ -44,7 +44,7 @@ AVX2 = Target(
 AVX_VNNI = dataclasses.replace(  # Intel's small cores and desktops from Alder Lake on
     AVX2,
     name="avx_vnni",
-    cpu="alderlake",
+    cpu="haswell",
     features=(*_V3, "avxvnni"),
     needs=(*AVX2.needs, "avxvnni"),
     tiles=(*int8_dots(256, "avxvnni", 16), *AVX2.tiles),
@@ -76,7 +76,7 @@ AVX512_VNNI = dataclasses.replace(  # Cascade Lake, Ice Lake and later
 AVX512_BF16 = dataclasses.replace(  # AMD Zen 4 and later, Intel Cooper Lake
     AVX512_VNNI,
     name="avx512_bf16",
-    cpu="znver4",
+    cpu="cooperlake",
     features=(*AVX512_VNNI.features, "avx512bf16"),
     needs=(*AVX512_VNNI.needs, "avx512bf16"),
     tiles=(bf16_dot(0.5), *AVX512_VNNI.tiles),
@@ -86,7 +86,7 @@ AVX512_BF16 = dataclasses.replace(  # AMD Zen 4 and later, Intel Cooper Lake
 AMX = dataclasses.replace(  # Intel Sapphire Rapids and later
     AVX512_BF16,
     name="amx",
-    cpu="sapphirerapids",
+    cpu="cooperlake",
     features=(*AVX512_BF16.features, *_AMX),
     needs=(*AVX512_BF16.needs, *_AMX),
     tiles=(TDPBF16PS, *INT8_TILES, bf16_dot(2.0), *AVX512_VNNI.tiles),

@@ -21,7 +21,7 @@ CLI = "tgen/cli/*"
 # What enters (a module, with all below it, or a call) → where. Adding a door is a decision for docs/architecture.md.
 DOORS: dict[str, tuple[str, ...]] = {
     "networkx": ("ir/analysis*", "tgen/passes/*"),
-    "llvmlite.ir": ("tgen/codegen/*", "targets/*"),
+    "llvmlite.ir": ("tgen/aot/*", "tgen/codegen/*", "targets/*"),
     "llvmlite.binding": ("tgen/codegen/llvm.py",),
     "numba": ("tgen/codegen/routine_kernel*",),
     "onnx": ("tgen/frontends/onnx/*", "tgen/frontends/__init__.py", "tgen/backend.py"),

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("run", "show", "check", "bench", "targets", "demo")
+COMMANDS = ("run", "build", "show", "check", "bench", "targets", "demo")
 DESCRIPTION = """\
 tgen compiles a trained model to machine code for this computer's CPU.
 
@@ -22,6 +22,7 @@ first steps:
   tgen run model.onnx                compile, run on random input, say what came out
   tgen check model.onnx              compare every step with the NumPy reference
   tgen bench model.onnx              how fast, beside other runtimes
+  tgen build model.onnx -o dist/     a library with a C interface, for programs without Python
   tgen COMMAND --help                each command, with an example
 """
 

@@ -12,7 +12,8 @@ from . import common
 SUMMARY = "what this machine has, and the targets that fit it"
 EPILOG = """\
 A target is chosen by the features the CPU reports, never by its name. `chosen` is what --target host stands for here; another one
-that `runs here` can be asked for by name; the rest can be compiled for and looked at, not run.
+that `runs here` can be asked for by name; the rest can be built for (tgen build) and looked at, not run. --target also takes the other
+names, and features joined by + (avx2+fma+f16c+bmi2): the best target that needs no others.
 
 example:
   tgen targets
@@ -33,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tgen.codegen import llvm
     from tgen.runtime import threads
-    from tgen.targets.find import all_targets, find_target
+    from tgen.targets.find import ALIASES, all_targets, find_target
 
     features, triple = llvm.host_features(), llvm.host_triple()
     chosen = find_target("host", features, triple)
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         missing = ", ".join(n for n in target.needs if n not in features)
         state = "chosen" if target.name == chosen.name else "runs here" if here else f"lacks {missing or target.triple}"
         tiles = ", ".join(dict.fromkeys(t.name.split(".")[0] for t in target.tiles))
-        rows.append((target.name, state, f"{target.lanes} x f32", tiles))
-    common.print_table(("target", "on this machine", ">vector", "multiply-accumulate instructions"), rows)
+        rows.append((target.name, ", ".join(ALIASES.get(target.name, ())), state, f"{target.lanes} x f32", tiles))
+    common.print_table(("target", "other names", "on this machine", ">vector", "multiply-accumulate instructions"), rows)
     return 0
 
 

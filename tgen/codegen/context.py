@@ -74,6 +74,7 @@ class FunctionContext:
         a, b = self.dim(atom.a), self.dim(atom.b)
         if atom.fn in ("max", "min"):
             return e.select(e.icmp_signed(">" if atom.fn == "max" else "<", a, b), a, b)
+        b = e.select(e.icmp_signed("==", b, I64(0)), I64(1), b) if not isinstance(atom.b, int) else b  # no fault where nothing is meant
         quotient, rest = e.sdiv(a, b), e.srem(a, b)
         below = e.icmp_signed("<", e.xor(rest, b), I64(0))
         below = e.and_(below, e.icmp_signed("!=", rest, I64(0)))

@@ -12,7 +12,7 @@ has no pool until it asks for one. Workers take no signals but those of their ow
 (rounding, flushing of subnormals), so a result does not depend on which thread computed it.
 
 A frame is aligned to 64 bytes, and its first 256 are the runtime's: threads at 0, arrived at 64, generation at 128, workers still
-running at 192. `__register_atfork` (Linux Standard Base) is what glibc's pthread_atfork calls; only it is a dynamic symbol.
+running at 192; a name of the CPU set that workers of this call run on (0: where they are) at 200, a pointer to the set at 208. `__register_atfork` (Linux Standard Base) is what glibc's pthread_atfork calls; only it is a dynamic symbol.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ SPIN_ROUNDS = 3000  # an idle worker's, before it sleeps: some 40 µs of polite 
 # A waiting thread's, before it offers its CPU to others: some 13 µs. With more threads than CPUs a barrier takes about two such waits
 # (measured: 30 µs at 1000, 120 µs at 4000), with a CPU for each it takes 0.1 µs whatever this is.
 BARRIER_ROUNDS = 1000
+CPU_SET_NAME, CPU_SET = 200, 208  # in a frame
+CPU_SET_BYTES = 128
 PATIENCE = 1000  # calls that do not try to start a thread again after the system refused one
 
 EXPORTS = (
@@ -46,8 +48,8 @@ EXPORTS = (
 )
 
 # A slot (256 bytes) is a worker's letter box: state at 0 (0 idle, 1 claimed, 2 work), then the letter: body 8, frame 16, thread 24,
-# threads 32, float mode 40; asleep at 64; mutex at 128 and condition at 192, of which glibc and musl take up to 48 bytes each and for
-# which zeros are a fresh one.
+# threads 32, float mode 40; the name of the CPU set that the worker is on at 48; asleep at 64; mutex at 128 and condition at 192, of
+# which glibc and musl take up to 48 bytes each and for which zeros are a fresh one.
 _GLOBALS = """
 target triple = "$triple"
 
@@ -67,6 +69,7 @@ declare i32 @pthread_detach(i64)
 declare i32 @__register_atfork(ptr, ptr, ptr, ptr)
 declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sched_yield()
+declare i32 @sched_setaffinity(i32, i64, ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 $declarations
 """
@@ -119,7 +122,27 @@ done:
 # No wake-up is lost: the sleeper writes `asleep` and then reads `state`, the caller writes `state` and then reads `asleep`, all in
 # one total order, so at least one of them sees the other; and the caller signals under the mutex that the sleeper holds until it waits.
 # The worker frees its slot before it reports, so that the caller's next call finds it; after the report it knows nothing of the frame.
+# move: to the CPU set that a call asks for, unless the worker is there; a set that the system refuses is left alone.
 _WORKER = """
+define internal void @move(ptr %slot, ptr %frame) nounwind {
+  %wanted.p = getelementptr i8, ptr %frame, i64 $cpu_set_name
+  %wanted = load i64, ptr %wanted.p, align 8
+  %here.p = getelementptr i8, ptr %slot, i64 48
+  %here = load i64, ptr %here.p, align 8
+  %same = icmp eq i64 %wanted, %here
+  %any = icmp eq i64 %wanted, 0
+  %stay = or i1 %same, %any
+  br i1 %stay, label %done, label %go
+go:
+  %set.p = getelementptr i8, ptr %frame, i64 $cpu_set
+  %set = load ptr, ptr %set.p, align 8
+  store i64 %wanted, ptr %here.p, align 8
+  %r = call i32 @sched_setaffinity(i32 0, i64 $cpu_set_bytes, ptr %set)
+  br label %done
+done:
+  ret void
+}
+
 define internal ptr @worker(ptr %slot) nounwind {
 entry:
   %asleep.p = getelementptr i8, ptr %slot, i64 64
@@ -169,6 +192,7 @@ run:
   %threads = load i64, ptr %threads.p, align 8
   %mode = load i64, ptr %mode.p, align 8
   call void @set_float_mode(i64 %mode)
+  call void @move(ptr %slot, ptr %frame)
   call void %body(i64 %thread, i64 %threads, ptr %frame)
   store atomic i64 0, ptr %slot release, align 64
   %running = getelementptr i8, ptr %frame, i64 192
@@ -389,6 +413,9 @@ def runtime_ir(triple: str, spin_hint: str = "") -> str:
         slot_bytes=MOST_WORKERS * 256,
         barrier_rounds=BARRIER_ROUNDS,
         patience=PATIENCE,
+        cpu_set_name=CPU_SET_NAME,
+        cpu_set=CPU_SET,
+        cpu_set_bytes=CPU_SET_BYTES,
         signals=~_FAULTS,
         spin_hint=spin_hint,
         declarations=_declaration(spin_hint),
