@@ -22,8 +22,13 @@ from .symbols import undefined_symbols
 _EMULATION = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 # Functions whose first version in glibc is another function than the one that is meant: by architecture, with the version.
 _VERSIONED = {"x86_64": {"pthread_cond_wait": "GLIBC_2.3.2", "pthread_cond_signal": "GLIBC_2.3.2"}}
-_LIBRARIES = (("libpthread.so.0", "pthread_create pthread_detach pthread_sigmask"), ("libm.so.6", "fmod fmodf"))
-_LIBC = "libc.so.6"
+_THREADS = frozenset(("pthread_create", "pthread_detach", "pthread_sigmask"))
+# What LLVM calls where a CPU has no instruction for it (fused multiply-add, rounding on baseline x86-64) and for remainders.
+_MATHS = frozenset(
+    name + suffix
+    for name in ("fma", "fmod", "floor", "ceil", "trunc", "rint", "nearbyint", "round", "roundeven", "ldexp")
+    for suffix in ("", "f")
+)
 
 
 class LinkError(TgenError):
@@ -111,13 +116,10 @@ def _member(name: str, size: int) -> bytes:
 def _stand_ins(objects: Sequence[Path], machine: Machine, linker: Sequence[str], folder: Path) -> list[Path]:
     """Libraries with the names of those that the objects need, and empty functions in them."""
     left = undefined_symbols(objects)
-    made = []
-    for soname, members in (*_LIBRARIES, (_LIBC, "")):
-        here = [s for s in left if not members or s in members.split()]
-        left = [s for s in left if s not in here]
-        if here:
-            made.append(_stand_in(soname, here, machine, linker, folder))
-    return made
+    homes: dict[str, list[str]] = {"libpthread.so.0": [], "libm.so.6": [], "libc.so.6": []}
+    for symbol in left:
+        homes["libpthread.so.0" if symbol in _THREADS else "libm.so.6" if symbol in _MATHS else "libc.so.6"].append(symbol)
+    return [_stand_in(soname, symbols, machine, linker, folder) for soname, symbols in homes.items() if symbols]
 
 
 def _stand_in(soname: str, functions: Sequence[str], machine: Machine, linker: Sequence[str], folder: Path) -> Path:
