@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from ..api import PRECISIONS
 from ..codegen import llvm
 from ..codegen.llvm import Machine
 from ..ir.errors import InvalidInput
 from ..targets.find import all_targets, find_target
 from ..targets.target import Target
+from .elf_files import symbols_of
 from .example import build_line, example
 from .header import header
 from .link import archive, find_linker, link_object, link_shared
 from .model import Library, plan_library
 from .objects import object_files
-from .symbols import symbols_of
 from .weights import write_weights_file
 
 FORMATS = ("so", "a", "o")
@@ -73,6 +74,8 @@ def build(
 
     if format not in FORMATS:
         raise InvalidInput(f"format {format!r}; known: {', '.join(FORMATS)}")
+    if precision not in PRECISIONS:
+        raise InvalidInput(f"precision {precision!r}; known: {', '.join(PRECISIONS)}")
     chosen = _targets(targets)
     machine = Machine(chosen[0].triple)
     command = find_linker(machine.triple.split("-")[0], linker)

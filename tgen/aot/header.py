@@ -93,7 +93,7 @@ tgen_status ${name}_create(const tgen_options *options, ${name}_context **contex
 /* Frees a context that is in no run, and the workspace that it allocated; NULL is allowed. */
 void ${name}_destroy(${name}_context *context);
 
-/* Bytes of workspace that a run with contiguous tensors needs for these values of the symbols, with all of the context's threads. Each
+/* Bytes of workspace that a run with contiguous tensors needs for these values of the symbols. Each
  * tensor with other strides needs its own size more, rounded up to 64. symbols: ${name}_symbol_count() values, each at least 0.
  * TGEN_NULL_POINTER, TGEN_WRONG_SHAPE (absurd values). */
 tgen_status ${name}_workspace_bytes(${name}_context *context, const int64_t *symbols, int64_t *bytes);

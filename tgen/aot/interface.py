@@ -8,7 +8,6 @@ from __future__ import annotations
 import llvmlite.ir as ll
 
 from ..codegen.context import I32, I64, PTR, VOID
-from ..executable import WORK_OF_A_THREAD
 from ..frame import RUNTIME_BYTES, Frame
 from ..ir.dims import Dim, DimLike
 from ..ir.types import TensorType
@@ -131,9 +130,7 @@ def _emit_checked(module: ll.Module, library: Library) -> None:
         f.pass_on(f.own("check_data", I32, context, tensor, I64(_element_bytes(type_)), f.text(f"{kind} '{name}'"), extra))
     version = f.field(context, _C.VERSION)
     f.pass_on(f.own("sizes", I32, context, version, symbols, sizes))
-    arena, scratch, work = (f.item(sizes, I64(k)) for k in range(3))
-    most = f.field(context, _C.THREADS)
-    threads = f.maximum(f.minimum(f.b.sdiv(work, I64(WORK_OF_A_THREAD)), most), I64(1))
+    arena, scratch, threads = (f.item(sizes, I64(k)) for k in range(3))
     staged = f.b.add(arena, f.b.mul(scratch, threads))
     f.pass_on(f.own("reserve", I32, context, f.b.add(staged, f.b.load(extra, typ=I64))))
     workspace = f.field(context, _C.WORKSPACE, PTR)

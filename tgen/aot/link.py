@@ -17,7 +17,7 @@ from pathlib import Path
 from ..codegen import llvm
 from ..codegen.llvm import Machine
 from ..ir.errors import TgenError
-from .symbols import undefined_symbols
+from .elf_files import undefined_symbols
 
 _EMULATION = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 # Functions whose first version in glibc is another function than the one that is meant: by architecture, with the version.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from ..artefact import Artefact, Manifest
 from ..executable import Executable
 from ..ir.errors import InvalidInput, InvalidModel
+from .elf_files import what_is_wrong
 from .weights import map_weights_file
 
 
@@ -20,6 +22,12 @@ class _SharedLibrary:
     """A loaded library. It stays loaded (its threads may be in it), so nothing has to be undone."""
 
     def __init__(self, path: Path) -> None:
+        try:
+            wrong = what_is_wrong(path, platform.machine())
+        except OSError as error:
+            raise InvalidModel(f"{path}: {error.strerror}") from error
+        if wrong:
+            raise InvalidModel(f"{path} is no library that tgen made: {wrong}")
         try:
             self.handle = ctypes.CDLL(str(path.resolve()))
             for name, result in (

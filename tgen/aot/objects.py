@@ -9,7 +9,7 @@ from ..codegen import llvm
 from ..codegen.llvm import Machine, machine_of
 from ..codegen.program import emit_program
 from ..codegen.runtime import runtime_ir
-from .elf import data_object
+from .elf_data import data_object
 from .interface import interface_ir
 from .model import Library
 

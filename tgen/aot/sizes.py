@@ -7,6 +7,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..codegen.context import I32, I64, PTR
+from ..executable import WORK_OF_A_THREAD
 from ..ir.dims import Apply, DimLike
 from .layout import MOST_BYTES, MOST_EXTENT, ContextLayout, Status
 from .model import Library
@@ -25,7 +26,7 @@ def emit_sizes(module: ll.Module, library: Library) -> None:
 
 
 def _emit_sizes(module: ll.Module, library: Library) -> None:
-    """int32 sizes(context, version, symbols, out): bytes of the arena and of a thread's scratch (multiples of 64), element operations."""
+    """int32 sizes(context, version, symbols, out): bytes of the arena and of a thread's scratch (multiples of 64), threads worth waking."""
     f = NativeFunction(module, "sizes", [PTR, I64, PTR, PTR], I32)
     context, version, symbols, out = f.args
     symbol_values(f, library, symbols)
@@ -41,7 +42,8 @@ def _emit_sizes(module: ll.Module, library: Library) -> None:
                 f.put(rounded, out, 8 * place)
             work = _as_double(f, manifest.work)
             bounded = f.b.select(f.b.fcmp_ordered("<", work, F64(MOST_BYTES)), work, F64(MOST_BYTES))
-            f.put(f.b.fptosi(bounded, I64), out, 16)
+            worth = f.b.sdiv(f.b.fptosi(bounded, I64), I64(WORK_OF_A_THREAD))
+            f.put(f.maximum(f.minimum(worth, f.field(context, ContextLayout.THREADS)), I64(1)), out, 16)
     f.finish(OK)
 
 
@@ -78,7 +80,7 @@ def _emit_workspace_bytes(module: ll.Module, library: Library) -> None:
         f.fail_if(absurd, context, Status.WRONG_SHAPE, f"{name} = %lld is no size of a dimension", value)
     sizes = f.array(I64, 3)
     f.pass_on(f.own("sizes", I32, context, f.field(context, ContextLayout.VERSION), symbols, sizes))
-    scratch = f.b.mul(f.item(sizes, I64(1)), f.field(context, ContextLayout.THREADS))
+    scratch = f.b.mul(f.item(sizes, I64(1)), f.item(sizes, I64(2)))
     f.b.store(f.b.add(f.item(sizes, I64(0)), scratch), out)
     f.finish(OK)
 

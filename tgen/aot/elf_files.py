@@ -1,4 +1,4 @@
-"""The symbol tables of ELF files, as far as linking needs them (System V ABI, chapter 4)."""
+"""ELF files read, as far as linking and loading need it (System V ABI, chapters 4 and 5): symbol tables, and whether a file is whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pathlib import Path
 
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
 _SYMTAB, _GLOBAL = 2, 1
+_SHARED, _LOAD = 3, 1
+_HEADER_BYTES = 64
+MACHINES = {"x86_64": 62, "aarch64": 183}
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,26 @@ def undefined_symbols(objects: Iterable[Path]) -> list[str]:
             if symbol.binding == _GLOBAL:
                 (defined if symbol.section else wanted).add(symbol.name)
     return sorted(wanted - defined)
+
+
+def what_is_wrong(path: Path, architecture: str) -> str:
+    """Why a file is no shared library that this machine can load; "" if it is one. The system's loader would crash on a file cut short."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        header = file.read(_HEADER_BYTES)
+        if len(header) < _HEADER_BYTES or header[:6] != b"\x7fELF\x02\x01":
+            return "it is no 64-bit ELF file"
+        kind, machine = struct.unpack_from("<HH", header, 16)
+        if kind != _SHARED:
+            return "it is no shared library"
+        if machine != MACHINES.get(architecture):
+            names = {number: name for name, number in MACHINES.items()}
+            return f"it is for {names.get(machine, f'machine {machine}')}, and this is {architecture}"
+        (at,) = struct.unpack_from("<Q", header, 32)
+        _, count = struct.unpack_from("<HH", header, 54)
+        file.seek(at)
+        table = file.read(count * _SEGMENT.size)
+    if len(table) < count * _SEGMENT.size:
+        return "it is cut short"
+    segments = [_SEGMENT.unpack_from(table, k * _SEGMENT.size) for k in range(count)]
+    return "it is cut short" if any(s[0] == _LOAD and s[2] + s[5] > size for s in segments) else ""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 
-_MACHINES = {"x86_64": 62, "aarch64": 183}
+from .elf_files import MACHINES
+
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _NAMES = b"\0.rodata\0.symtab\0.strtab\0.shstrtab\0.note.GNU-stack\0"
@@ -37,7 +38,7 @@ def data_object(name: str, data: memoryview | bytes, architecture: str, alignmen
     table = b"".join(_SECTION.pack(*section) for section in sections)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH",
-        b"\x7fELF\x02\x01\x01", 1, _MACHINES[architecture], 1, 0, 0, at_sections, 0, _HEADER_BYTES, 0, 0, _SECTION.size, len(sections), 4,
+        b"\x7fELF\x02\x01\x01", 1, MACHINES[architecture], 1, 0, 0, at_sections, 0, _HEADER_BYTES, 0, 0, _SECTION.size, len(sections), 4,
     )  # fmt: skip
     tail = bytes(gap) + symbols + strings + _NAMES
     return [header.ljust(start, b"\0"), data, tail.ljust(at_sections - start - size, b"\0"), table]
