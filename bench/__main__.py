@@ -20,13 +20,13 @@ from tgen.models.known import fetch_model
 from tgen.models.packages import PackageError
 from tgen.runtime.threads import budget
 
-from . import calls, contractions, encoders
+from . import calls, contractions, encoders, libraries
 from .report import Measurement, Missing, Settings, machine_text
 
 
 def measurements() -> list[Measurement]:
     """All rows, in the order they are printed."""
-    return [*contractions.measurements(), *calls.measurements(), *encoders.measurements()]
+    return [*contractions.measurements(), *calls.measurements(), *encoders.measurements(), *libraries.measurements()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

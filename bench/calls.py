@@ -53,7 +53,7 @@ def _mlp(settings: Settings) -> Table:
     need_packages("onnxruntime")
     import onnxruntime
 
-    model, x = _mlp_model(), np.random.default_rng(1).standard_normal((1, WIDTH)).astype(np.float32)
+    model, x = mlp_model(), np.random.default_rng(1).standard_normal((1, WIDTH)).astype(np.float32)
     executable = tgen.compile(model, threads=1, cache=False)
     native = NativeRun(compile_graph(load(model), host(), "highest"), host(), 1, {"x": x}, {})
     options = onnxruntime.SessionOptions()
@@ -74,7 +74,7 @@ def _mlp(settings: Settings) -> Table:
     return Table(("call", "median µs", "p10", "p99"), rows)
 
 
-def _mlp_model() -> Any:
+def mlp_model() -> Any:
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)

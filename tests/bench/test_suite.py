@@ -21,7 +21,16 @@ def test_every_aim_has_a_row() -> None:
     names = [line.split()[0] for line in suite("--list").stdout.splitlines()]
     lengths, precisions = ("16", "128", "256"), ("highest", "high", "medium")
     encoders = {f"minilm-{length}-{precision}" for length in lengths for precision in precisions}
-    assert set(names) == {*encoders, "minilm-128-highest-avx512", "contraction-bf16", "contraction-f32", "tiny-mlp", "two-callers"}
+    libraries = {f"library-{what}" for what in ("build", "call", "start", "speed")}
+    assert set(names) == {
+        *encoders,
+        *libraries,
+        "minilm-128-highest-avx512",
+        "contraction-bf16",
+        "contraction-f32",
+        "tiny-mlp",
+        "two-callers",
+    }
 
 
 @pytest.mark.peer("onnxruntime")

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..artefact import aligned_bytes
+from ..ir.dims import evaluate_dim
 from ..ir.errors import InvalidModel
-from ..ir.graph import Tensor
 from ..plan.types import Plan
 
 HEADER_BYTES = 4096
@@ -43,23 +43,29 @@ class Weights:
 def shared_weights(plans: Sequence[Plan]) -> tuple[list[Plan], Weights]:
     """The plans with their weights in one block: what is equal in several of them is there once."""
     places: dict[bytes, int] = {}
-    tensors: list[tuple[int, Tensor]] = []
     end, moved = 0, []
+    room = sum(_padded(evaluate_dim(tensor.type.bytes, {})) for plan in plans for _, tensor in plan.weights)
+    block = aligned_bytes(max(room, _ALIGNMENT))  # of which the system gives what is written only
     for plan in plans:
         new: dict[int, int] = {}
         for at, tensor in plan.weights:
+            array = tensor.array  # held, since one that is computed when asked for would be computed twice
             if tensor.digest not in places:
                 places[tensor.digest] = end
-                tensors.append((end, tensor))
-                end += -(-tensor.array.nbytes // _ALIGNMENT) * _ALIGNMENT
+                raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+                block[end : end + raw.size] = raw
+                block[end + raw.size : end + _padded(raw.size)] = 0
+                end += _padded(raw.size)
             new[at] = places[tensor.digest]
         moved.append(_relocated(plan, new))
-    block = aligned_bytes(max(end, _ALIGNMENT))
-    block[:] = 0
-    for at, tensor in tensors:
-        raw = np.ascontiguousarray(tensor.array).reshape(-1).view(np.uint8)
-        block[at : at + raw.size] = raw
+    if not end:
+        block[:] = 0
+    block = block[: max(end, _ALIGNMENT)]
     return [dataclasses.replace(plan, weight_bytes=block.size) for plan in moved], Weights(block, weights_hash(block))
+
+
+def _padded(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
 def _relocated(plan: Plan, places: dict[int, int]) -> Plan:
