@@ -44,6 +44,42 @@ class Op:
     if TYPE_CHECKING:
         __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
 
+    names: ClassVar[tuple[str, ...]] = ()  # of the fields
+
+    # What a frozen dataclass has, once for all operators: generated for each of them it was most of the time that their import takes.
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        called = f"{type(self).__name__}.__init__()"
+        if len(values) > len(self.names):
+            raise TypeError(f"{called} takes {len(self.names)} positional arguments but {len(values)} were given")
+        given = dict(zip(self.names, values))
+        for name in named:
+            if name in given:
+                raise TypeError(f"{called} got multiple values for argument {name!r}")
+            if name not in self.names:
+                raise TypeError(f"{called} got an unexpected keyword argument {name!r}")
+        given.update(named)
+        for name in self.names:
+            if name not in given and not hasattr(type(self), name):
+                raise TypeError(f"{called} missing 1 required positional argument: {name!r}")
+        self.__dict__.update({name: given[name] if name in given else getattr(type(self), name) for name in self.names})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == other._values if isinstance(other, Op) and type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._values)
+
+    @property
+    def _values(self) -> tuple[Any, ...]:
+        return tuple([getattr(self, name) for name in self.names])
+
     def infer(self, *types: Any, **_: Any) -> TensorType | tuple[TensorType, ...]:
         raise NotImplementedError(f"{self.name}.infer")
 
@@ -64,7 +100,8 @@ class Op:
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
-        return tuple(f.name for f in dataclasses.fields(cls))
+        """Names of the attributes, in order."""
+        return cls.names
 
     @functools.cached_property
     def bodies(self) -> tuple[Expr | LoopProgram, ...]:
@@ -93,7 +130,8 @@ class Op:
 @dataclass_transform(frozen_default=True)
 def op(cls: _OpClass) -> _OpClass:
     """Registers an operator under its class name in snake case (`MatMul` → `mat_mul`, or the class's own `name`)."""
-    made: Any = dataclasses.dataclass(frozen=True, repr=False)(cls)
+    made: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+    made.names = tuple(f.name for f in dataclasses.fields(made))
     if "name" not in cls.__dict__:
         made.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
     if made.name in OPS and OPS[made.name].__qualname__ != cls.__qualname__:

@@ -95,9 +95,9 @@ def faster_on(target: Target) -> Faster:
 
     def faster(shape: Shape, products: Products) -> bool:
         parts = choose(target, (BF16, BF16, F32), shape, products)
-        whole = choose(target, (F32, F32, F32), shape)
-        if parts is not None and products == PRODUCTS["highest"] and not parts.tile.nearest:
+        if parts is None or (products == PRODUCTS["highest"] and not parts.tile.nearest):
             return False
-        return parts is not None and (whole is None or parts.cycles < whole.cycles)
+        whole = choose(target, (F32, F32, F32), shape)
+        return whole is None or parts.cycles < whole.cycles
 
     return faster
