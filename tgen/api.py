@@ -8,14 +8,19 @@ import hashlib
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import options
+from .artefact import Artefact
+from .collector import uncollected
 from .executable import Executable
 from .ir.errors import InvalidInput
+from .runtime.threads import budget
+from .source import source_digest
 
 if TYPE_CHECKING:
     from .ir.graph import Graph, Tensor
@@ -26,6 +31,7 @@ PRECISIONS = ("highest", "high", "medium")
 FORMAT = 2  # of cached artefacts and of what code generation makes: raised whenever either changes
 
 
+@uncollected()
 def compile(
     model: Any,
     *,
@@ -54,41 +60,23 @@ def compile(
     Raises a `tgen.TgenError`: InvalidModel, Unsupported (listing everything), InvalidInput for options that make no sense,
     UnknownTarget.
     """
-    from . import options
-    from .codegen import llvm
-    from .runtime.threads import budget
-    from .targets.find import find_target
-
     start = time.perf_counter()
     if precision not in PRECISIONS:
         raise InvalidInput(f"precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    settings = options.current()
     if threads is not None and threads < 1:
         raise InvalidInput(f"threads={threads}: at least 1")
+    settings = options.current()
     count = threads or settings.threads or budget()
-    chosen = find_target(
-        settings.target if target == "host" and settings.target else target, llvm.host_features(), llvm.host_triple()
-    )
-    if not chosen.runs_on(llvm.host_features()):
-        missing = sorted(set(chosen.needs) - llvm.host_features())
-        raise InvalidInput(f"target {chosen.name} needs {', '.join(missing)}, which this CPU lacks")
     store = _store(settings) if cache else None
-    name = "" if weights or store is None else _name(model, chosen, precision, ragged, repr(sorted((shapes or {}).items())))
-    artefact, texts, loaded = _named(store, name), None, time.perf_counter()
-    if artefact is None:
-        graph = _loaded(model, shapes, weights, ragged)
-        loaded = time.perf_counter()
-        key = _key(graph, chosen, precision, ragged) if store else ""
-        artefact = _cached(store, key)
-        if artefact is None:
-            from .compiler import compile_graph
-
-            keep = functools.partial(store.put, key) if store else None
-            compiled = compile_graph(graph, chosen, precision, mask=ragged, keep=keep)
-            artefact, texts = compiled.artefact, compiled.text
-        if name and store:
-            store.put(name, [key.encode()])
-    library = llvm.load([artefact.code], ["run"], _runtime(llvm.machine_of(chosen), chosen, store))
+    with ThreadPoolExecutor(1, "tgen-aside") as aside:  # for what needs no interpreter: hashing, and LLVM beside the passes
+        source = aside.submit(source_digest, model if store and not weights else None)
+        chosen = _target(settings.target if target == "host" and settings.target else target)
+        asked = (precision, ragged, repr(sorted((shapes or {}).items())))
+        digest = source.result()
+        runtime = aside.submit(_runtime, chosen, store)
+        name = _hash("source", digest, chosen, *asked) if digest else ""
+        artefact, texts, loaded = _artefact(lambda: _loaded(model, shapes, weights, ragged), name, store, chosen, precision, ragged)
+        library = _linked(artefact, runtime.result())
     report = {
         "target": chosen.name,
         "precision": precision,
@@ -108,6 +96,44 @@ def compile(
     from .ragged import RaggedExecutable
 
     return RaggedExecutable(executable, ragged)
+
+
+def _target(name: str) -> Target:
+    """Raises UnknownTarget, and InvalidInput for a target that this CPU cannot run."""
+    from .codegen import llvm
+    from .targets.find import find_target
+
+    features = llvm.host_features()
+    target = find_target(name, features, llvm.host_triple())
+    if not target.runs_on(features):
+        raise InvalidInput(f"target {target.name} needs {', '.join(sorted(set(target.needs) - features))}, which this CPU lacks")
+    return target
+
+
+def _artefact(
+    load: Callable[[], Graph], name: str, store: Any, target: Target, precision: str, mask: str
+) -> tuple[Artefact, Callable[[str], str] | None, float]:
+    """The artefact; where it was compiled now, the text of its levels; and the time when the model was loaded.
+
+    name: its key in the store; "" for the graph's own. store: None to keep nothing.
+    """
+    if found := _cached(store, name):
+        return found, None, time.perf_counter()
+    graph, loaded = load(), time.perf_counter()
+    key = name if name or store is None else _hash("graph", graph_digest(graph), target, precision, mask)
+    if not name and (found := _cached(store, key)):
+        return found, None, loaded
+    from .compiler import compile_graph
+
+    keep = functools.partial(store.put, key) if store else None
+    compiled = compile_graph(graph, target, precision, mask=mask, keep=keep)
+    return compiled.artefact, compiled.text, loaded
+
+
+def _linked(artefact: Artefact, runtime: Mapping[str, int]) -> Any:
+    from .codegen import llvm
+
+    return llvm.load([artefact.code], ["run"], runtime)
 
 
 def _loaded(model: Any, shapes: Mapping[str, int] | None, weights: Mapping[str, np.ndarray] | None, ragged: str) -> Graph:
@@ -132,12 +158,13 @@ def reference(model: Any, feeds: Mapping[str, Any], *, shapes: Mapping[str, int]
     return evaluate(load(model, shapes=shapes), feeds)
 
 
-def _runtime(machine: Any, target: Target, store: Any) -> Mapping[str, int]:
+def _runtime(target: Target, store: Any) -> Mapping[str, int]:
     """The pool of this process, and permission for what the target's instructions need.
 
     Where the process may use less than the CPUs it sees (a quota, an affinity), idle workers sleep at once: spinning would use up
     the quota, or a neighbour's CPU.
     """
+    from .codegen.llvm import machine_of
     from .codegen.runtime import process_runtime
     from .runtime.threads import facts
 
@@ -145,7 +172,7 @@ def _runtime(machine: Any, target: Target, store: Any) -> Mapping[str, int]:
         from .runtime.amx import ask_permission
 
         ask_permission()
-    symbols = process_runtime(machine, target.spin_hint, store)
+    symbols = process_runtime(machine_of(target), target.spin_hint, store)
     known = facts()
     if known.budget < known.visible:
         ctypes.CFUNCTYPE(None, ctypes.c_int64)(symbols["tgen_set_spin"])(0)
@@ -160,38 +187,14 @@ def _store(settings: Any) -> Any:
     return Cache(settings.cache) if isinstance(settings.cache, (str, os.PathLike)) else default_cache()
 
 
-def _cached(store: Any, key: str) -> Any:
-    from .artefact import Artefact
-
-    data = store.get(key) if store else None
+def _cached(store: Any, key: str) -> Artefact | None:
+    data = store.get(key) if store and key else None
     if data is None:
         return None
     try:
         return Artefact.from_bytes(data)
     except (ValueError, KeyError, TypeError, struct.error):
         return None  # a checksummed entry of another shape: written by another version
-
-
-def _named(store: Any, name: str) -> Any:
-    """The artefact whose key is kept under this name."""
-    key = store.get(name) if name else None
-    try:
-        return _cached(store, bytes(key).decode()) if key is not None else None
-    except ValueError:
-        return None
-
-
-def _name(model: Any, target: Target, *options: str) -> str:
-    """Where the key of a model's artefact is kept, by the contents of its files; "" where they do not say all of it."""
-    from .source import source_digest
-
-    digest = source_digest(model)
-    return _hash("source", digest, target, *options) if digest else ""
-
-
-def _key(graph: Graph, target: Target, *options: str) -> str:
-    """A hash of all that the artefact depends on: the graph with its weights, the target, the versions of tgen and LLVM."""
-    return _hash("graph", graph_digest(graph), target, *options)
 
 
 def _hash(kind: str, digest: str, target: Target, *options: str) -> str:

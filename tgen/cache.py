@@ -115,8 +115,11 @@ def _checked(data: memoryview, key: str) -> memoryview | None:
 def _checksum(key: str, payload: memoryview) -> int:
     """Of the key and of the pieces' checksums."""
     with ThreadPoolExecutor(2, "tgen-cache") as threads:
-        pieces = threads.map(lambda at: zlib.crc32(payload[at : at + _PIECE]), range(0, payload.nbytes, _PIECE))
-        return zlib.crc32(b"".join(piece.to_bytes(4, "little") for piece in pieces), zlib.crc32(key.encode()))
+        return _combined(key, threads.map(lambda at: zlib.crc32(payload[at : at + _PIECE]), range(0, payload.nbytes, _PIECE)))
+
+
+def _combined(key: str, pieces: Iterable[int]) -> int:
+    return zlib.crc32(b"".join(piece.to_bytes(4, "little") for piece in pieces), zlib.crc32(key.encode()))
 
 
 def _write(path: Path, key: str, parts: Iterable[Any], most: int) -> None:
@@ -129,11 +132,10 @@ def _write(path: Path, key: str, parts: Iterable[Any], most: int) -> None:
         with open(handle, "w+b") as file:
             _lock(file.fileno())
             file.write(bytes(_HEAD.size))
+            pieces: list[int] = []
             for part in parts:
-                _append(file, part, most)
-            file.flush()
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole, memoryview(whole)[_HEAD.size :] as payload:
-                head = _HEAD.pack(_MAGIC, payload.nbytes, _checksum(key, payload))
+                _append(file, part, most, pieces)
+            head = _HEAD.pack(_MAGIC, file.tell() - _HEAD.size, _combined(key, pieces))
             file.seek(0)
             file.write(head)
             file.flush()
@@ -144,12 +146,16 @@ def _write(path: Path, key: str, parts: Iterable[Any], most: int) -> None:
         raise
 
 
-def _append(file: IO[bytes], part: Any, most: int) -> None:
+def _append(file: IO[bytes], part: Any, most: int, pieces: list[int]) -> None:
+    """Writes a part. pieces: their checksums so far, the last one of a piece that need not be full yet."""
     view = memoryview(part)
     if file.tell() + view.nbytes > most:
         raise OSError(errno.EFBIG, "entry beyond the size cap")
-    if view.nbytes:
-        file.write(view.cast("B"))
+    while view.nbytes:
+        flat, filled = view.cast("B"), (file.tell() - _HEAD.size) % _PIECE
+        now, view = flat[: _PIECE - filled], flat[_PIECE - filled :]
+        file.write(now)
+        pieces.append(zlib.crc32(now, pieces.pop() if filled else 0))
 
 
 def _lock(handle: int) -> bool:

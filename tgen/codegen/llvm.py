@@ -88,6 +88,7 @@ def _binding() -> Any:
     return llvm
 
 
+@functools.cache
 @_exclusively
 def llvm_version() -> str:
     return ".".join(map(str, _binding().llvm_version_info))
