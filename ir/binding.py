@@ -45,4 +45,6 @@ def check_assumptions(pairs: Iterable[tuple[DimLike, DimLike]], values: Mapping[
         found, wanted = evaluate_dim(there, values), evaluate_dim(needed, values)
         if found != wanted:
             given = f" ({', '.join(f'{k} = {v}' for k, v in values.items())})" if values else ""
-            raise InvalidInput(f"the inputs are longer than the model allows: it has {found} where {wanted} are needed{given}")
+            raise InvalidInput(
+                f"the inputs have sizes that the model does not allow: it has {found} where {wanted} are needed{given}"
+            )

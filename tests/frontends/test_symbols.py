@@ -148,10 +148,62 @@ def test_table_that_is_cut_to_the_length_of_the_input(make_model: MakeModel) -> 
     graph = load(make_model(nodes, {"x": ["seq"]}, constants={"table": np.arange(5, dtype=np.float32), "zero": ints(0)}))
     assert shapes(graph) == "f32[seq]"
     assert evaluate(graph, {"x": np.ones(3, np.float32)})["y"].tolist() == [1, 2, 3]
-    with pytest.raises(InvalidInput, match="longer than the model allows: it has 5 where 6"):
+    with pytest.raises(InvalidInput, match="sizes that the model does not allow: it has 5 where 6"):
         evaluate(graph, {"x": np.ones(6, np.float32)})
     with pytest.raises(TgenError):
         load(graph, shapes={"seq": 6})
+
+
+def test_formulas_of_one_symbol_that_must_be_equal(make_model: MakeModel) -> None:
+    """Every second element, each twice, beside x itself: as networks do that go down and up again. Odd lengths would fail anywhere."""
+    nodes = [
+        node("Slice", ["x", "zero", "end", "zero", "two"], ["half"]),
+        node("Unsqueeze", ["half", "one"], ["column"]),
+        node("Expand", ["column", "pair"], ["pairs"]),
+        node("Reshape", ["pairs", "flat"], ["up"]),
+        node("Add", ["up", "x"], ["y"]),
+        node("Unsqueeze", ["up", "zero"], ["a"]),
+        node("Unsqueeze", ["x", "zero"], ["b"]),
+        node("Concat", ["a", "b"], ["z"], axis=0),
+    ]
+    constants = {"zero": ints(0), "one": ints(1), "two": ints(2), "end": ints(2**31 - 1), "pair": ints(1, 2), "flat": ints(-1)}
+    graph = load(make_model(nodes, {"x": ["n"]}, ["y", "z"], constants=constants))
+    assert shapes(graph) == "f32[n]; f32[2, n]"
+    x = np.arange(6, dtype=np.float32)
+    out = evaluate(graph, {"x": x})
+    assert out["y"].tolist() == (x + x[::2].repeat(2)).tolist()
+    assert out["z"].tolist() == [x[::2].repeat(2).tolist(), x.tolist()]
+    with pytest.raises(InvalidInput, match="sizes that the model does not allow: it has 6 where 5"):
+        evaluate(graph, {"x": x[:5]})
+
+
+@pytest.mark.parametrize("limit", [10**9, 2**31 - 1])
+def test_a_slice_with_an_end_past_everything(make_model: MakeModel, limit: int) -> None:
+    nodes = [node("Slice", ["x", "zero", "end"], ["s"]), node("Shape", ["x"], ["n"]), node("Reshape", ["s", "n"], ["y"])]
+    graph = load(make_model(nodes, {"x": ["n"]}, constants={"zero": ints(0), "end": ints(limit)}))
+    assert shapes(graph) == "f32[n]"
+
+
+def test_an_axis_that_may_be_squeezed(make_model: MakeModel) -> None:
+    """x.squeeze(1) is exported with a branch for extents other than 1; the ranks differ, so the model is for one of them."""
+    then = helper.make_graph([node("Squeeze", ["x", "one"], ["a"])], "then", [], [onnx.ValueInfoProto(name="a")])
+    other = helper.make_graph([node("Identity", ["x"], ["b"])], "else", [], [onnx.ValueInfoProto(name="b")])
+    nodes = [
+        node("Shape", ["x"], ["n"], start=1),
+        node("Equal", ["n", "one"], ["c"]),
+        node("If", ["c"], ["y"], then_branch=then, else_branch=other),
+    ]
+    graph = load(make_model(nodes, {"x": ["n", "k"]}, constants={"one": ints(1)}))
+    assert shapes(graph) == "f32[n]"
+    assert evaluate(graph, {"x": np.ones((3, 1), np.float32)})["y"].tolist() == [1, 1, 1]
+    with pytest.raises(InvalidInput, match="it has 2 where 1"):
+        evaluate(graph, {"x": np.ones((3, 2), np.float32)})
+
+
+def test_open_extents_without_a_name(make_model: MakeModel) -> None:
+    """-1 and "?" are extents of any size, each its own; output declarations with open extents may be wrong."""
+    graph = load(make_model([node("Relu", ["x"], ["y"])], {"x": [-1, "?", "?", 3]}, {"y": [1, "n"]}))
+    assert shapes(graph) == "f32[x_0, x_1, x_2, 3]"
 
 
 def export_bert(path: Path, attention: str, dynamo: bool) -> None:

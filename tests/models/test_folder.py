@@ -252,5 +252,5 @@ def test_more_tokens_than_positions(tmp_path: Path, kind: str, compiled: bool) -
     executable = tgen.compile(graph, cache=False) if compiled else None
     run = executable.run if executable else lambda feeds: tgen.reference(graph, feeds)
     assert run(random_feeds(2, longest))["last_hidden_state"].shape == (2, longest, 16)
-    with pytest.raises(InvalidInput, match=rf"longer than the model allows.*{longest}"):
+    with pytest.raises(InvalidInput, match=rf"sizes that the model does not allow.*{longest}"):
         run(random_feeds(2, longest + 1))

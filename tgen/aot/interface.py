@@ -65,7 +65,7 @@ def _emit_bind(module: ll.Module, library: Library) -> None:
         _require_extent(f, context, tensor, text, axis, dim)
     for there, needed in library.assumptions:
         found, wanted = f.dim(there), f.dim(needed)
-        message = "the inputs are longer than the model allows: it has %lld where %lld are needed"
+        message = "the inputs have sizes that the model does not allow: it has %lld where %lld are needed"
         f.fail_if(f.b.icmp_signed("!=", found, wanted), context, Status.WRONG_SHAPE, message, found, wanted)
     f.finish(OK)
 

@@ -8,7 +8,7 @@ computed as data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ from ...ir.ops.comparison import Where
 from ...ir.ops.conversion import Cast
 from ...ir.ops.elementwise import Elementwise
 from ...ir.ops.generate import DimsValue
-from ...ir.ops.movement import Reshape
+from ...ir.ops.movement import Concat, Reshape
+from .agreement import agreement, assumed_shape
 
 MAX_CONTENT = 4096  # elements; a longer integer tensor is data, not a shape
 Content = np.ndarray  # dtype object: int | Dim | bool
@@ -55,6 +56,8 @@ class ShapeBuilder(Builder):
     def apply(self, op: Op, *operands: Value) -> Any:
         if isinstance(op, (Elementwise, Where)):
             operands = self.agreed(operands)
+        elif isinstance(op, Concat):
+            operands = self._joined(operands, op.axis)
         made = super().apply(op, *operands)
         values = made if isinstance(made, tuple) else (made,)
         contents = self._follow(op, operands, values)
@@ -64,29 +67,26 @@ class ShapeBuilder(Builder):
         return known if isinstance(made, tuple) else known[0]
 
     def agreed(self, operands: tuple[Value, ...], shape: tuple[DimLike, ...] = ()) -> tuple[Value, ...]:
-        """Operands that broadcast (with `shape`): an extent min(n, seq) that meets seq is assumed to be seq.
-
-        That is how models slice a table of n positions to the length of their input; a longer input would fail in any runtime.
-        """
+        """Operands that broadcast (with `shape`), their extents those of `agreement`."""
         shapes = [v.type.shape for v in operands] + [shape]
         if not any(isinstance(d, Dim) for s in shapes for d in s):
             return operands
-        wanted: dict[int, DimLike] = {}
-        for axis in range(1, max(map(len, shapes)) + 1):
-            entries = dict.fromkeys(s[-axis] for s in shapes if len(s) >= axis and s[-axis] != 1)
-            plain = [d for d in entries if all(d == e or is_clamped(e, d) for e in entries)]
-            if len(entries) > 1 and len(plain) == 1:
-                wanted[axis] = plain[0]
-        return tuple(self._assumed(v, wanted) for v in operands) if wanted else operands
+        wanted = agreement(shapes)
+        return tuple(self.assumed(v, assumed_shape(v.type.shape, wanted)) for v in operands) if wanted else operands
 
-    def _assumed(self, value: Value, wanted: Mapping[int, DimLike]) -> Value:
-        shape = list(value.type.shape)
-        for axis, dim in wanted.items():
-            if axis <= len(shape) and shape[-axis] != 1:
-                shape[-axis] = dim
-        if tuple(shape) == value.type.shape:
+    def _joined(self, operands: tuple[Value, ...], axis: int) -> tuple[Value, ...]:
+        """Operands that are concatenated: their extents along the other axes agree."""
+        rank = operands[0].type.rank
+        if rank == 0 or any(v.type.rank != rank for v in operands):
+            return operands
+        wanted = agreement([tuple(1 if k == axis % rank else d for k, d in enumerate(v.type.shape)) for v in operands])
+        return tuple(self.assumed(v, assumed_shape(v.type.shape, wanted)) for v in operands)
+
+    def assumed(self, value: Value, shape: tuple[DimLike, ...]) -> Value:
+        """The value, taken to have this shape."""
+        if shape == value.type.shape:
             return value
-        assumed: Value = super().apply(Assume(tuple(shape)), value)
+        assumed: Value = super().apply(Assume(shape), value)
         return assumed
 
     def from_content(self, content: Content, dtype: DType) -> Value:
@@ -145,17 +145,6 @@ def sign(x: DimLike) -> int | None:
     if nonnegative(x - 1):
         return 1
     return -1 if nonnegative(-1 - x) else None
-
-
-def is_clamped(x: DimLike, dim: DimLike) -> bool:
-    """Whether x is dim held within fixed limits: min(512, dim), max(0, min(512, dim))."""
-    if not isinstance(x, Dim) or len(x.terms) != 1 or x.terms[0][1] != 1 or len(x.terms[0][0]) != 1:
-        return False
-    atom = x.terms[0][0][0]
-    if isinstance(atom, str) or atom.fn not in ("min", "max"):
-        return False
-    inner = [a for a in (atom.a, atom.b) if not isinstance(a, int)]
-    return len(inner) == 1 and (inner[0] == dim or is_clamped(inner[0], dim))
 
 
 class _Undecided(Exception):

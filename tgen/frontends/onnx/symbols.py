@@ -14,21 +14,23 @@ from ...ir.errors import InvalidModel, TypeMismatch, Unsupported
 from ...ir.types import TensorType
 from .tensors import checked_shape, element_type
 
+ANY = -1  # what some exporters write for an extent of any size
+
 
 class SymbolNames:
     """Identifiers for the dynamic dimensions of a model: `dim_param` where it is one, else made from it, each used once."""
 
     def __init__(self, inputs: Iterable[ValueInfoProto]) -> None:
-        params = [d.dim_param for i in inputs for d in i.type.tensor_type.shape.dim if d.dim_param]
+        params = [d.dim_param for i in inputs for d in i.type.tensor_type.shape.dim if re.search(r"\w", d.dim_param)]
         self._dims: dict[str, DimLike] = {p: dims.symbol(p) for p in params if is_symbol(p)}
         self._taken = set(self._dims)
         for param in dict.fromkeys(params):
             if param not in self._dims:
                 self._dims[param] = self._expression(param) or self.fresh(param)
 
-    def named(self, param: str) -> DimLike:
-        """The dimension of a `dim_param`."""
-        return self._dims[param]
+    def named(self, param: str, hint: str) -> DimLike:
+        """The dimension of a `dim_param`; each "?" is one of its own."""
+        return self._dims[param] if re.search(r"\w", param) else self.fresh(hint)
 
     def fresh(self, hint: str) -> DimLike:
         """A symbol that no other dimension has, its name like the hint."""
@@ -72,22 +74,28 @@ def declared_type(info: ValueInfoProto, symbols: SymbolNames) -> TensorType:
         raise Unsupported(f"{what} has no declared rank")
     shape: list[DimLike] = []
     for axis, d in enumerate(tensor.shape.dim):
-        if d.HasField("dim_value"):
+        if d.HasField("dim_value") and d.dim_value != ANY:
             shape.append(d.dim_value)
         else:
-            shape.append(symbols.named(d.dim_param) if d.dim_param else symbols.fresh(f"{info.name}_{axis}"))
+            hint = f"{info.name}_{axis}"
+            shape.append(symbols.named(d.dim_param, hint) if d.dim_param else symbols.fresh(hint))
     checked_shape(tuple(d for d in shape if isinstance(d, int)), what)
     return TensorType(dtype, tuple(shape))
 
 
 def check_declared(info: ValueInfoProto, found: TensorType, what: str) -> None:
-    """Raises InvalidModel if a declared output type contradicts the type the graph gives."""
+    """Raises InvalidModel if a declared output type contradicts the type the graph gives.
+
+    A shape with open extents is a hint: exporters wrote it by hand and wrong, and the model runs elsewhere.
+    """
     if info.type.WhichOneof("value") != "tensor_type":
         return
     tensor = info.type.tensor_type
-    wanted = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
-    contradicts = tensor.HasField("shape") and (
-        len(wanted) != found.rank or any(isinstance(f, int) and w is not None and w != f for w, f in zip(wanted, found.shape))
+    wanted = [d.dim_value if d.HasField("dim_value") and d.dim_value != ANY else None for d in tensor.shape.dim]
+    contradicts = (
+        tensor.HasField("shape")
+        and None not in wanted
+        and (len(wanted) != found.rank or any(isinstance(f, int) and w != f for w, f in zip(wanted, found.shape)))
     )
     if tensor.elem_type and element_type(tensor.elem_type, what) is not found.dtype:
         contradicts = True

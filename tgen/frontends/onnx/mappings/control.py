@@ -10,6 +10,8 @@ from ....ir.dtypes import BOOL, I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Input, Node, Value
 from ....ir.op import normalise_axis
+from ....ir.ops.assume import Assume
+from ....ir.ops.movement import Squeeze
 from ....ir.ops.scan import Scan, close_over
 from ....ir.types import TensorType
 from ..call import Call, feeding_inputs
@@ -28,11 +30,18 @@ def if_(call: Call, condition: Value) -> list[Value]:
     yes, no = (importer.graph(call.required(branch), scope) for branch in ("then_branch", "else_branch"))
     if len(yes) != len(no):
         raise InvalidModel(f"{importer.what}: If {call.name!r} has branches with {len(yes)} and {len(no)} outputs")
+    if [a.type.rank for a in yes] != [b.type.rank for b in no] and all(map(_squeezed, yes)):
+        return yes
     for a, b in zip(yes, no):
         if a.type != b.type:
             raise Unsupported(f"a condition known at run time only, with results {a.type} and {b.type}")
     flag = call.build.reshape(condition, shape=())
     return [call.build.where(flag, a, b) for a, b in zip(yes, no)]
+
+
+def _squeezed(value: Value) -> bool:
+    """Whether an axis was removed whose extent is assumed to be 1: `x.squeeze(axis)` is exported with a branch for other extents."""
+    return isinstance(value.op, Squeeze) and isinstance(value.node.inputs[0].op, Assume)
 
 
 @onnx_op("Scan", since=9)

@@ -13,6 +13,7 @@ from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ....ir.types import broadcast
+from ..agreement import unclamped
 from ..call import Call
 from ..problems import DataDependent
 from ..registry import dtype_attribute, onnx_op
@@ -92,7 +93,8 @@ def reshape(call: Call, x: Value, wanted: Value) -> Value:
         raise InvalidModel(f"{call.importer.what}: Reshape {call.name!r} of {x.type} to {shape}: not a shape")
     for axis in unknown:
         shape[axis] = rest_of(x.type.shape, [d for k, d in enumerate(shape) if k != axis])
-    return call.build.reshape(x, shape=tuple(shape))
+    given = call.build.assumed(x, unclamped(x.type.shape, dims.product(shape)))
+    return call.build.reshape(given, shape=tuple(shape))
 
 
 def rest_of(whole: tuple[DimLike, ...], parts: list[DimLike]) -> DimLike:
@@ -125,11 +127,14 @@ def squeeze(call: Call, x: Value, axes: Value | None = None) -> Value:
 
 
 def _squeeze(call: Call, x: Value, axes: Any) -> Value:
+    """Extents that are removed are assumed to be 1."""
     if axes is None:
         if any(isinstance(d, Dim) for d in x.type.shape):
             raise Unsupported(f"removal of all axes of extent 1 from {x.type}: which they are is known at run time only")
         axes = [k for k, d in enumerate(x.type.shape) if d == 1]
-    return call.build.squeeze(x, axes=tuple(axes)) if len(axes) else x
+    gone = {normalise_axis(a, x.type.rank, "squeeze") for a in axes}
+    shape = tuple(1 if k in gone and isinstance(d, Dim) else d for k, d in enumerate(x.type.shape))
+    return call.build.squeeze(call.build.assumed(x, shape), axes=tuple(axes)) if len(axes) else x
 
 
 @onnx_op("Unsqueeze", since=1)

@@ -1,0 +1,69 @@
+"""Extents that look different and must be equal for a model to run: what is assumed of them, and checked before each run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ...ir.dims import Dim, DimLike, nonnegative, product, symbols
+
+Shape = Sequence[DimLike]
+
+
+def agreement(shapes: Iterable[Shape]) -> dict[int, DimLike]:
+    """What shapes that broadcast together are assumed to have: axis, counted from the end (1 is the last) → extent.
+
+    min(n, seq) that meets seq is seq: so models slice a table of n positions to the length of their input. Different formulas
+    of the same symbols are the shortest: `2·ceil(h / 32)` meets `ceil(h / 16)` where what was halved is doubled again.
+    Any runtime would fail for sizes where they differ (or broadcast, if one happens to be 1).
+    """
+    shapes = [tuple(s) for s in shapes]
+    wanted: dict[int, DimLike] = {}
+    for axis in range(1, max(map(len, shapes), default=0) + 1):
+        entries = list(dict.fromkeys(s[-axis] for s in shapes if len(s) >= axis and s[-axis] != 1))
+        if len(entries) > 1:
+            plain = [d for d in entries if all(d == e or is_clamped(e, d) for e in entries)]
+            if len(plain) == 1:
+                wanted[axis] = plain[0]
+            elif _may_be_equal(entries):
+                wanted[axis] = min(entries, key=lambda d: len(str(d)))
+    return wanted
+
+
+def assumed_shape(shape: Shape, wanted: Mapping[int, DimLike]) -> tuple[DimLike, ...]:
+    """The shape with the extents of an agreement; 1 stays, it broadcasts."""
+    return tuple(d if d == 1 else wanted.get(len(shape) - k, d) for k, d in enumerate(shape))
+
+
+def unclamped(shape: Shape, elements: DimLike) -> tuple[DimLike, ...]:
+    """The shape with min(n, seq) taken for seq where that gives it so many elements; else the shape."""
+    if product(shape) == elements:
+        return tuple(shape)
+    plain = tuple(_without_limits(d) for d in shape)
+    return plain if product(plain) == elements else tuple(shape)
+
+
+def is_clamped(x: DimLike, dim: DimLike) -> bool:
+    """Whether x is dim held within fixed limits: min(512, dim), max(0, min(512, dim))."""
+    return x != dim and _without_limits(x, dim) == dim
+
+
+def _without_limits(x: DimLike, until: DimLike | None = None) -> DimLike:
+    """What stands inside of fixed limits; `until`: stops at this."""
+    while x != until and isinstance(x, Dim) and len(x.terms) == 1 and x.terms[0][1] == 1 and len(x.terms[0][0]) == 1:
+        atom = x.terms[0][0][0]
+        if isinstance(atom, str) or atom.fn not in ("min", "max"):
+            break
+        inner = [a for a in (atom.a, atom.b) if not isinstance(a, int)]
+        if len(inner) != 1:
+            break
+        x = inner[0]
+    return x
+
+
+def _may_be_equal(entries: Sequence[DimLike]) -> bool:
+    """Whether these are formulas of the same symbols, none of which is certainly greater than another."""
+    first = entries[0]
+    if len({frozenset(symbols(d)) for d in entries}) > 1 or not isinstance(first, Dim):
+        return False
+    gaps = [first - d for d in entries[1:]]
+    return not any(nonnegative(gap - 1) or nonnegative(-1 - gap) for gap in gaps)
