@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....ir.dims import Dim, DimLike
 from ....ir.dtypes import I64
 from ....ir.errors import Unsupported
 from ....ir.graph import Value
@@ -31,7 +32,9 @@ def recurrent(call: Call, x: Value, w: Value, r: Value, *rest: Value | None) -> 
     if call.attr("layout", 0):
         x, h, c = b.transpose(x, perm=(1, 0, 2)), *(v and b.transpose(v, perm=(1, 0, 2)) for v in (h, c))
     hidden = r.type.shape[2]
-    zeros = b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), x.type.shape[1], hidden))
+    batch = x.type.shape[1]
+    zeros = b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), batch, hidden))
+    h, c = (v and _for_batch(call, v, batch) for v in (h, c))
     bias = bias or b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), w.type.shape[1] * 2))
     given = [w, r, bias, *[h or zeros, c or zeros][: cell.states], *([peepholes] if peepholes else [])]
     more = [b.cast(lengths, to=I64)] if lengths else []
@@ -50,6 +53,13 @@ def recurrent(call: Call, x: Value, w: Value, r: Value, *rest: Value | None) -> 
     if call.attr("layout", 0):
         y, last = b.transpose(y, perm=(2, 0, 1, 3)), [b.transpose(v, perm=(1, 0, 2)) for v in last]
     return [y, *last]
+
+
+def _for_batch(call: Call, state: Value, batch: DimLike) -> Value:
+    """A state [directions, batch, hidden], whose batch often has a name of its own."""
+    shape = state.type.shape
+    open_batch = len(shape) == 3 and isinstance(shape[1], Dim)
+    return call.build.assumed(state, (shape[0], batch, shape[2])) if open_batch else state
 
 
 def _direction(call: Call, x: Value, k: int) -> Value:
