@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Union, overload
 
 from .errors import TypeMismatch
@@ -29,6 +30,13 @@ class Apply:
     b: DimLike
 
     def __str__(self) -> str:
+        return self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    @cached_property
+    def _text(self) -> str:
         return f"{self.fn}({self.a}, {self.b})"
 
 
@@ -39,6 +47,13 @@ class Dim:
     terms: tuple[tuple[Monomial, int], ...]
 
     def __str__(self) -> str:
+        return self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)  # canonical; extents of deep networks are large trees, and a string is hashed once
+
+    @cached_property
+    def _text(self) -> str:
         text = ""
         for monomial, coefficient in self.terms:
             factors = "*".join(map(str, monomial))
@@ -96,14 +111,21 @@ def _terms(dim: DimLike) -> Iterable[tuple[Monomial, int]]:
 def _build(terms: Iterable[tuple[Monomial, int]]) -> DimLike:
     total: dict[Monomial, int] = {}
     for monomial, coefficient in terms:
-        key = tuple(sorted(monomial, key=str))
+        key = tuple(sorted(monomial, key=str)) if len(monomial) > 1 else tuple(monomial)
         total[key] = total.get(key, 0) + coefficient
-    left = sorted(((m, c) for m, c in total.items() if c), key=lambda t: (-len(t[0]), str(t[0])))
+    left = [(m, c) for m, c in total.items() if c]
+    if len(left) > 1:
+        left.sort(key=_order)
     if not left:
         return 0
     if len(left) == 1 and not left[0][0]:
         return left[0][1]
     return Dim(tuple(left))
+
+
+def _order(term: tuple[Monomial, int]) -> tuple[int, list[tuple[bool, str]]]:
+    """Where a term stands: longer products first, symbols before applications, then by text."""
+    return -len(term[0]), [(not isinstance(atom, str), str(atom)) for atom in term[0]]
 
 
 def _divide_exactly(a: DimLike, b: DimLike) -> DimLike | None:
