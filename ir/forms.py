@@ -46,7 +46,13 @@ class Reduce:
 
 @dataclass(frozen=True)
 class Contract:
-    """out[batch..., m, n] = Σ_k a[batch..., m, k]·b[batch..., k, n]; batch axes broadcast; a 1-d operand gets an axis 1."""
+    """out[batch..., m, n] = Σ_k a[batch..., m, k]·b[batch..., k, n]; batch axes broadcast; a 1-d operand gets an axis 1.
+
+    row_axes, depth_axes: how many axes of a m and k consist of; those of m are axes of the result, too.
+    """
+
+    row_axes: int = 1
+    depth_axes: int = 1
 
 
 @dataclass(frozen=True)

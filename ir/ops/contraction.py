@@ -12,6 +12,7 @@ from ..graph import Value
 from ..op import Op, op
 from ..types import TensorType, broadcast
 from .composite import narrowed, widened
+from .fused import as_matrix, matrix_of
 
 
 @op
@@ -37,6 +38,32 @@ class MatMul(Op):
 
     def form(self, a: TensorType, b: TensorType) -> Contract:
         return Contract()
+
+
+@op
+class WindowProduct(Op):
+    """out[batch..., m..., n] = Σ_k a[batch..., m..., k...]·b[batch..., k, n]: `matmul` of rows and depths that are several axes of a.
+
+    b has the axes of k as one. a may be windows that overlap: it is read where it lies.
+    """
+
+    row_axes: int
+    depth_axes: int
+
+    def infer(self, a: TensorType, b: TensorType) -> TensorType:
+        if min(self.row_axes, self.depth_axes) < 1 or a.rank < self.row_axes + self.depth_axes or b.rank < 2:
+            raise TypeMismatch(f"window_product of {a} with {b}: {self.row_axes} axes of rows, {self.depth_axes} of depth")
+        flat = MatMul().infer(as_matrix(a, self.row_axes, self.depth_axes), b)
+        rows = a.shape[a.rank - self.row_axes - self.depth_axes : a.rank - self.depth_axes]
+        return flat.with_shape((*flat.shape[:-2], *rows, flat.shape[-1]))
+
+    def reference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        rows = a.shape[a.ndim - self.row_axes - self.depth_axes : a.ndim - self.depth_axes]
+        flat = MatMul().reference(matrix_of(a, self.row_axes, self.depth_axes), b)
+        return flat.reshape(*flat.shape[:-2], *rows, flat.shape[-1])
+
+    def form(self, a: TensorType, b: TensorType) -> Contract:
+        return Contract(self.row_axes, self.depth_axes)
 
 
 @op

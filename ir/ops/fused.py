@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..dims import DimLike, ceildiv, concrete
+from ..dims import DimLike, ceildiv, concrete, product
 from ..dtypes import F32, F64, DType
 from ..errors import InvalidGraph
 from ..expr import Expr, Index, Kept, Load, const, evaluate_expr, index, minimum, select, size
@@ -53,7 +54,7 @@ class Contraction(ProductOp):
 
     Operands: a_0 … a_{a_parts-1}, b_0 … b_{b_parts-1}, then what the epilogues load. A float32-grade product of bf16 parts
     lists its products smallest first. accumulate: dtype of acc. epilogues: one for each result, over `Kept(0)` (acc),
-    `Load(k, ...)` (operand k of this node) and `Index` of the result's axes.
+    `Load(k, ...)` (operand k of this node) and `Index` of the result's axes. row_axes, depth_axes: see the form `Contract`.
     """
 
     epilogues: tuple[Expr, ...] = (Kept(F32, 0),)
@@ -61,23 +62,31 @@ class Contraction(ProductOp):
     a_parts: int = 1
     b_parts: int = 1
     accumulate: DType = F32
+    row_axes: int = 1
+    depth_axes: int = 1
 
     @property
     def fixed(self) -> int:
         return self.a_parts + self.b_parts
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
-        a, b = operands[0], operands[self.a_parts]
+        a, b = as_matrix(operands[0], self.row_axes, self.depth_axes), operands[self.a_parts]
         if a.rank < 2 or b.rank < 2 or a.shape[-1] != b.shape[-2]:
             raise InvalidGraph(f"contraction of {a} with {b}")
-        shape = (*broadcast(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+        shape = (*broadcast(a.shape[:-2], b.shape[:-2]), *self.rows(operands[0]), b.shape[-1])
         return tuple(TensorType(e.dtype, shape) for e in self.epilogues)
+
+    def rows(self, a: TensorType) -> tuple[DimLike, ...]:
+        """Extents of the axes of m."""
+        return a.shape[a.rank - self.row_axes - self.depth_axes : a.rank - self.depth_axes]
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         wide = F64.numpy if self.accumulate.is_float else self.accumulate.numpy
-        a, b = arrays[: self.a_parts], arrays[self.a_parts : self.a_parts + self.b_parts]
-        acc = sum(np.matmul(a[i].astype(wide), b[j].astype(wide)) for i, j in self.products)
-        acc = np.asarray(acc).astype(self.accumulate.numpy)
+        b = arrays[self.a_parts : self.a_parts + self.b_parts]
+        a = [matrix_of(x, self.row_axes, self.depth_axes) for x in arrays[: self.a_parts]]
+        acc = np.asarray(sum(np.matmul(a[i].astype(wide), b[j].astype(wide)) for i, j in self.products))
+        rows = arrays[0].shape[arrays[0].ndim - self.row_axes - self.depth_axes : arrays[0].ndim - self.depth_axes]
+        acc = acc.reshape(*acc.shape[:-2], *rows, acc.shape[-1]).astype(self.accumulate.numpy)
         grid = [np.arange(e).reshape([-1 if j == k else 1 for j in range(acc.ndim)]) for k, e in enumerate(acc.shape)]
 
         def leaf(x: Expr) -> np.ndarray:
@@ -88,6 +97,18 @@ class Contraction(ProductOp):
         if acc.size == 0:
             return tuple(np.zeros(acc.shape, e.dtype.numpy) for e in self.epilogues)
         return tuple(np.broadcast_to(evaluate_expr(e, leaf, {}), acc.shape) for e in self.epilogues)
+
+
+def as_matrix(a: TensorType, row_axes: int, depth_axes: int) -> TensorType:
+    """[batch..., m, k] of [batch..., m..., k...]"""
+    first, second = a.rank - row_axes - depth_axes, a.rank - depth_axes
+    return a.with_shape((*a.shape[:first], product(a.shape[first:second]), product(a.shape[second:])))
+
+
+def matrix_of(a: np.ndarray, row_axes: int, depth_axes: int) -> np.ndarray:
+    """[batch..., m, k] of [batch..., m..., k...]"""
+    first, second = a.ndim - row_axes - depth_axes, a.ndim - depth_axes
+    return a.reshape(*a.shape[:first], math.prod(a.shape[first:second]), math.prod(a.shape[second:]))
 
 
 @dataclass(frozen=True)
@@ -192,7 +213,8 @@ class TiledContraction(ProductOp):
     Operands: a parts [batch..., M, K] (K padded by PackA where the tile wants that), packed b parts, epilogue operands. lead: the
     result's axes before n. depth, columns: the true k and n. tile, block: the instruction, and how many rows and columns of tiles a
     kernel holds in registers. depth_block: how much of k it does at a time. whole_rows: rows of A that are read at a time whether
-    they are there or not (0: only those that are). few: ascending; what serves fewer rows better.
+    they are there or not (0: only those that are). few: ascending; what serves fewer rows better. row_axes, depth_axes: as in
+    `Contraction`; with more than one of either, a is read where it lies and has all of k.
     """
 
     epilogues: tuple[Expr, ...]
@@ -209,19 +231,28 @@ class TiledContraction(ProductOp):
     packing: Packing
     whole_rows: int
     few: tuple[FewRows, ...] = ()
+    row_axes: int = 1
+    depth_axes: int = 1
 
     @property
     def fixed(self) -> int:
         return self.a_parts + self.b_parts
+
+    @property
+    def in_windows(self) -> bool:
+        """Whether rows or depth are several axes of a."""
+        return self.row_axes > 1 or self.depth_axes > 1
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         return tuple(TensorType(e.dtype, (*self.lead, self.columns)) for e in self.epilogues)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         k, n = concrete((self.depth, self.columns))
-        a = [x[..., :k] for x in arrays[: self.a_parts]]
+        a = arrays[: self.a_parts] if self.in_windows else [x[..., :k] for x in arrays[: self.a_parts]]
         b = [unpacked(x)[..., :k, :n] for x in arrays[self.a_parts : self.a_parts + self.b_parts]]
-        plain = Contraction(self.epilogues, self.products, self.a_parts, self.b_parts, self.accumulate)
+        plain = Contraction(
+            self.epilogues, self.products, self.a_parts, self.b_parts, self.accumulate, self.row_axes, self.depth_axes
+        )
         return plain.reference(*a, *b, *arrays[self.a_parts + self.b_parts :])
 
 

@@ -52,6 +52,16 @@ class Transpose(Op):
         return Map(Load(x.dtype, 0, tuple(index(self.perm.index(k)) for k in range(x.rank))))
 
 
+def channels_first(rank: int) -> tuple[int, ...]:
+    """The permutation that makes [n, c, space…] of [n, space…, c]."""
+    return (0, rank - 1, *range(1, rank - 1))
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """The permutation that makes [n, space…, c] of [n, c, space…]."""
+    return (0, *range(2, rank), 1)
+
+
 @op
 class Reshape(Op):
     """The same elements in row-major order under `shape`; the numbers of elements must agree."""

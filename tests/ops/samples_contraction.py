@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -47,4 +47,17 @@ def samples() -> list[Sample]:
             eps = EPSILON.get(name, 0.0)
             oracle = _einsum(np.float64 if dtype.is_float else np.int64)
             found.append(Sample(OPS["matmul"](), operands, oracle, 4 * eps, 4 * eps * max(1, left[-1]) ** 0.5, eps * left[-1]))
-    return found
+    return [*found, *_of_windows(rng)]
+
+
+def _of_windows(rng: np.random.Generator) -> Iterator[Sample]:
+    """Several axes of rows and of depth, with a batch and without."""
+    for left, right, rows, depth in [
+        ((3, 5, 2, 4), (8, 7), 2, 2),
+        ((2, 3, 2, 2, 3, 8), (2, 48, 17), 2, 3),
+        ((4, 5, 6), (6, 3), 2, 1),
+    ]:
+        a, b = (rng.standard_normal(shape).astype(np.float32) for shape in (left, right))
+        batch, wide = left[: len(left) - rows - depth], left[: len(left) - depth]
+        wanted = np.matmul(a.astype(np.float64).reshape(*batch, -1, right[-2]), b).reshape(*wide, right[-1]).astype(np.float32)
+        yield Sample(OPS["window_product"](row_axes=rows, depth_axes=depth), (a, b), lambda *_, out=wanted: out, 1e-6, 1e-5, 1e-5)

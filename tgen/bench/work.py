@@ -115,7 +115,8 @@ def _bodies(kernel: _Nest) -> list[tuple[Expr, tuple[DimLike, ...]]]:
     """Bodies that load operands, with the extents of their axes."""
     if isinstance(kernel, LoopKernel):
         return [(x, kernel.extents) for s in kernel.stages for x in (s.body, *s.index)]
-    extents = (*kernel.batch, kernel.rows, kernel.columns)
+    rows = kernel.row_extents if isinstance(kernel, ContractKernel) else (kernel.rows,)
+    extents = (*kernel.batch, *rows, kernel.columns)
     if isinstance(kernel, ContractKernel):
         return [(x, extents) for x in kernel.epilogues]
     return [(kernel.scores, extents), *((x, (*extents[:-1], kernel.width)) for x in kernel.epilogues)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tgen.ir.dtypes import BF16, F32, DType
 from tgen.ir.ops.attend import Attend
-from tgen.ir.ops.fused import Contraction
+from tgen.ir.ops.fused import Contraction, as_matrix
 from tgen.passes.cost import ONE, Choice, Products, Shape, candidates, near
 from tgen.passes.few_rows import few_rows
 from tgen.passes.precision import PRODUCTS
@@ -35,8 +35,8 @@ def needs_of(node: Node, in_l2: bool) -> Iterator[Need]:
     """in_l2: where weights are."""
     op = node.op
     if isinstance(op, Contraction):
-        a, b = node.inputs[0], node.inputs[op.a_parts]
-        yield (a.type.dtype, b.type.dtype, op.accumulate), Shape.of(a, b, in_l2), op.products
+        a, b = as_matrix(node.inputs[0].type, op.row_axes, op.depth_axes), node.inputs[op.a_parts]
+        yield (a.dtype, b.type.dtype, op.accumulate), Shape.of(a, b, in_l2), op.products
     if isinstance(op, Attend):
         q, v = node.inputs[0].type, node.inputs[2 * op.parts].type
         (m, d), (n, e) = q.shape[-2:], v.shape[-2:]

@@ -8,7 +8,8 @@ for each unit (batch entry, block of rows, panel of columns):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import llvmlite.ir as ll
@@ -75,19 +76,65 @@ class _ContractEmitter:
             b = self._operands(kernel.a_parts, kernel.b_parts, [*position, self.b.mul(panel, I64(kernel.panels))], kernel.b_strides)
             column = self.b.mul(panel, I64(kernel.panel))
             width = c.minimum(self.b.sub(columns, column), I64(kernel.panel))
-            depth = c.dim(kernel.depth)
-            with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as k:
-                last = self.b.icmp_signed(">=", self.b.add(k, I64(kernel.depth_block)), depth)
-                depth_here = c.minimum(self.b.sub(depth, k), I64(kernel.depth_block))
-                with c.loop(first_row, last_row, self.block_rows) as at:
-                    row, count = self._cut(at, first_row, last_row)
-                    out = self._accumulators(self.b.sub(at, first_row))
-                    ahead = self._ahead(self.b.sub(row, first_row), count, self.b.sub(last_row, first_row), depth_here)
-                    self._multiply(a, b, row, count, k, depth_here, out, [*self._panels(width), *ahead])
-                    with c.when(last):
-                        self._mend(a, b, row, count, width, out)
-                        self._epilogue(position, row, count, column, width, out)
+            self._find_rows(first_row, last_row)
+            with self._depth_blocks() as (k, along, depth, last), c.loop(first_row, last_row, self.block_rows) as at:
+                row, count = self._cut(at, first_row, last_row)
+                out = self._accumulators(self.b.sub(at, first_row))
+                ahead = self._ahead(self.b.sub(row, first_row), count, self.b.sub(last_row, first_row), depth)
+                start, stride = self._rows_of_a(row, first_row)
+                here = [c.at(p, self.b.add(start, along)) for p in a]
+                self._multiply(here, stride, b, count, k, depth, out, [*self._panels(width), *ahead])
+                with c.when(last):
+                    self._mend(a, b, row, count, width, out)
+                    self._epilogue(position, row, count, column, width, out)
         return c.finish()
+
+    @contextlib.contextmanager
+    def _depth_blocks(self) -> Iterator[tuple[Any, Any, Any, Any]]:
+        """For each part of k that is done at a time: its first k, bytes along A to there, how much it is, whether it is the last."""
+        kernel, c, windows = self.kernel, self.c, self.kernel.windows
+        size = I64(kernel.depth_block)
+        if windows is None:
+            depth, stride = c.dim(kernel.depth), self._strides()[1]
+            with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as k:
+                last = self.b.icmp_signed(">=", self.b.add(k, size), depth)
+                yield k, self.b.mul(k, stride), c.minimum(self.b.sub(depth, k), size), last
+            return
+        *outer, depth = (c.dim(extent) for extent, _ in windows.depths)
+        *strides, stride = (c.dim(s * kernel.inputs[0].size) for _, s in windows.depths)
+        segments = c.dim(windows.segments)
+        with c.loop(I64(0), segments) as segment, c.loop(I64(0), depth, kernel.depth_block) as within:
+            last_here = self.b.icmp_signed(">=", self.b.add(within, size), depth)
+            last = self.b.and_(last_here, self.b.icmp_signed("==", segment, self.b.sub(segments, I64(1))))
+            along = self._dot([*c.decompose(segment, outer), within], [*strides, stride])
+            yield self.b.add(self.b.mul(segment, depth), within), along, c.minimum(self.b.sub(depth, within), size), last
+
+    def _dot(self, position: Sequence[Any], strides: Sequence[Any]) -> Any:
+        total = I64(0)
+        for at, stride in zip(position, strides, strict=True):
+            total = self.b.add(total, self.b.mul(at, stride))
+        return total
+
+    def _find_rows(self, first: Any, last: Any) -> None:
+        """Where windows are read: how many bytes into A the rows of this unit lie, to scratch behind the accumulators."""
+        kernel, c, windows = self.kernel, self.c, self.kernel.windows
+        if windows is None:
+            return
+        extents, strides = zip(*((c.dim(d), c.dim(s * kernel.inputs[0].size)) for d, s in windows.rows))
+        with c.loop(first, last) as row:
+            self.b.store(self._dot(c.decompose(row, extents), strides), self._row_place(self.b.sub(row, first)))
+
+    def _row_place(self, row: Any) -> Any:
+        """Where the offset of a unit's row is."""
+        offsets = self.c.at(self.accumulators, I64(self.kernel.accumulator_bytes))
+        return self.b.gep(offsets, [row], source_etype=I64)
+
+    def _rows_of_a(self, row: Any, first: Any) -> tuple[Any, Any]:
+        """(bytes to A's row, what tells a micro-kernel where the next ones are: the stride, or where their offsets are)."""
+        if self.kernel.windows is None:
+            stride = self._strides()[0]
+            return self.b.mul(row, stride), stride
+        return I64(0), self.b.ptrtoint(self._row_place(self.b.sub(row, first)), I64)
 
     def _cut(self, at: Any, first: Any, last: Any) -> tuple[Any, Any]:
         """First row of the block that would begin at `at`, and how many it has: see `row_blocks`."""
@@ -149,20 +196,20 @@ class _ContractEmitter:
         return [start, self.b.sdiv(self.b.mul(b_step, count), rows)]
 
     def _multiply(
-        self, a: Sequence[Any], b: Sequence[Any], row: Any, count: Any, k: Any, depth: Any, out: Any, more: Sequence[Any]
+        self, a: Sequence[Any], row_stride: Any, b: Sequence[Any], count: Any, k: Any, depth: Any, out: Any, more: Sequence[Any]
     ) -> None:
-        """more: what `micro_kernel` takes behind out_stride."""
+        """a: at the first row and k. row_stride: see `_rows_of_a`. more: what `micro_kernel` takes behind out_stride."""
         kernel, tile, c = self.kernel, self.tile, self.c
-        row_stride, k_stride, b_step, b_tile = self._strides()
-        start = self.b.add(self.b.mul(row, row_stride), self.b.mul(k, k_stride))
-        a = [c.at(p, start) for p in a]
+        _, k_stride, b_step, b_tile = self._strides()
         step = tile.k * kernel.inner
         first_step = self.b.sdiv(k, I64(step)) if step > 1 else k
         b = [c.at(p, self.b.mul(first_step, b_step)) for p in b]
         steps = self._steps(depth)
         bytes_apart = (stride * kernel.inputs[kernel.a_parts].size for stride in kernel.b_strides[-2:])
         known_step, known_tile = (n if isinstance(n, int) else None for n in bytes_apart)
-        access = Access(kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead, kernel.inner, kernel.panels)
+        access = Access(
+            kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead, kernel.inner, kernel.panels, kernel.windows is not None
+        )
         out_stride = I64(kernel.panel * kernel.accumulate.size)
         arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *more]
         call_micro_kernel(c, tile, kernel.product, self.variants, access, count, arguments)
@@ -171,7 +218,8 @@ class _ContractEmitter:
         """Row by row; a whole panel without a loop over its vectors."""
         panel, lanes = self.kernel.panel, self.lanes
         with self.c.loop(I64(0), count) as i:
-            axes = dict(enumerate([*position, self.b.add(row, i)]))
+            at = self.c.decompose(self.b.add(row, i), [self.c.dim(d) for d in self.kernel.row_extents])
+            axes = dict(enumerate([*position, *at]))
             start = self.b.mul(i, I64(panel))
             if panel % lanes:
                 self._tail(axes, out, start, column, I64(0), width)
@@ -202,7 +250,7 @@ class _ContractEmitter:
         loaded = self.b.load(where, typ=widen(memory_type(dtype), lanes))
         loaded.align = dtype.size
         value: Lanes = (from_memory(self.b, loaded, dtype, lanes), lanes)
-        n = len(kernel.batch) + 1
+        n = len(kernel.batch) + len(kernel.row_extents)
         scope = Scope({**axes, n: self.b.add(column, j)}, n if lanes > 1 else None, lanes, self.pointers, lambda _: value)
         emitter = Emitter(self.c, scope)
         for k, (body, store) in enumerate(zip(self.epilogues, kernel.stores)):

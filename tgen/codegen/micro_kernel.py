@@ -27,7 +27,7 @@ class Access:
 
     unit_k: elements of A lie side by side along k. b_step, b_tile: bytes from step to step and from tile to tile of B; None: known
     in each call only. Known ones are part of addresses: the loop needs no registers for them. ahead: B is worth reading ahead.
-    inner, panels: see `ContractKernel`.
+    inner, panels: see `ContractKernel`. by_offset: in place of a stride between rows of A comes where their offsets in bytes are.
     """
 
     unit_k: bool
@@ -36,11 +36,12 @@ class Access:
     ahead: bool = False
     inner: int = 1
     panels: int = 1
+    by_offset: bool = False
 
     def __str__(self) -> str:
         known = "".join(f".{name}{value}" for name, value in (("step", self.b_step), ("tile", self.b_tile)) if value is not None)
         layout = "".join(f".{name}{value}" for name, value in (("inner", self.inner), ("panels", self.panels)) if value > 1)
-        return ("" if self.unit_k else ".strided") + known + layout + (".ahead" if self.ahead else "")
+        return ("" if self.unit_k else ".strided") + (".by_offset" if self.by_offset else "") + known + layout + (".ahead" if self.ahead else "")
 
 
 def row_variants(tile: MacTile, rows: int, extent: Any, least: int = 1) -> list[int]:
@@ -159,6 +160,9 @@ class _MicroEmitter:
 
     def _row_offset(self, row: int) -> Any:
         there = self.c.minimum(I64(row), self.last_row) if self.tile.broadcast else I64(row)
+        if self.access.by_offset:
+            offsets = self.c.b.inttoptr(self.row_stride, PTR)
+            return self.c.b.load(self.c.b.gep(offsets, [there], source_etype=I64), typ=I64)
         return self.c.b.mul(there, self.row_stride)
 
     def _stride(self, i: int) -> Any:

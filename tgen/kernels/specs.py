@@ -75,6 +75,22 @@ class Product:
 
 
 @dataclass(frozen=True)
+class ReadWindows:
+    """Where rows of A lie and how they go on, if no single stride says so: (extent, stride in elements) of axes, outermost first.
+
+    rows: what m consists of; depths: what k does.
+    """
+
+    rows: tuple[tuple[DimLike, DimLike], ...]
+    depths: tuple[tuple[DimLike, DimLike], ...]
+
+    @property
+    def segments(self) -> DimLike:
+        """How often k runs along the last of its axes."""
+        return product([extent for extent, _ in self.depths[:-1]])
+
+
+@dataclass(frozen=True)
 class ContractKernel:
     """out_e[batch..., m, n] = epilogue_e(Σ products Σ_k a_i·b_j), by tiles. Axes of expressions: batch..., m, n.
 
@@ -82,7 +98,8 @@ class ContractKernel:
     inner, panels: where B is laid out for another instruction or block, how many k steps lie side by side in a tile of that layout, and
     how many of its panels are one of this kernel.
     inputs: dtypes of a parts, b parts and epilogue operands. ahead: B lies panel after panel where the last run left it, beyond L2, and
-    is fetched before it is needed. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
+    is fetched before it is needed. windows: A's rows and depth are several axes each; expressions are over (batch..., rows..., n)
+    then. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
     """
 
     batch: tuple[DimLike, ...]
@@ -106,8 +123,14 @@ class ContractKernel:
     ahead: bool = False
     inner: int = 1
     panels: int = 1
+    windows: ReadWindows | None = None
 
     ROW_BLOCK = 192
+
+    @property
+    def row_extents(self) -> tuple[DimLike, ...]:
+        """Of the axes that expressions have for m."""
+        return tuple(extent for extent, _ in self.windows.rows) if self.windows else (self.rows,)
 
     @property
     def product(self) -> Product:
@@ -123,7 +146,11 @@ class ContractKernel:
 
     @property
     def scratch(self) -> DimLike:
-        """Accumulators of a block of rows, whole blocks."""
+        """Accumulators of a block of rows, whole blocks; where windows are read, an offset for each of its rows."""
+        return self.accumulator_bytes + (8 * self.ROW_BLOCK if self.windows else 0)
+
+    @property
+    def accumulator_bytes(self) -> int:
         return (self.ROW_BLOCK + ROW_SLACK) * self.panel * self.accumulate.size
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ..ir.dims import DimLike, evaluate_dim, product, symbols
 from ..ir.dtypes import DType
 from ..ir.graph import Constant, Graph, Value
+from ..ir.types import TensorType
 from ..kernels.specs import ContractKernel, row_blocks
 from ..targets.target import Caches, Target
 from ..targets.tile import MacTile
@@ -37,11 +38,11 @@ class Shape:
     near: bool = False
 
     @staticmethod
-    def of(a: Value, b: Value, near: bool = False) -> Shape:
+    def of(a: TensorType, b: Value, near: bool = False) -> Shape:
         """Of matrices a and b: batch axes of a count as rows where b has none."""
         one = all(d == 1 for d in b.type.shape[:-2])
-        batch = a.type.shape[:-2] if one else ()
-        return Shape(product([*batch, a.type.shape[-2]]), b.type.shape[-1], a.type.shape[-1], is_weight(b), near)
+        batch = a.shape[:-2] if one else ()
+        return Shape(product([*batch, a.shape[-2]]), b.type.shape[-1], a.shape[-1], is_weight(b), near)
 
     @property
     def typical(self) -> tuple[int, int, int]:

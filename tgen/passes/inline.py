@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..ir.dims import DimLike
 from ..ir.expr import Call, Expr, Index, Kept, Load, affine, index, shift_axes, transform, walk
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.loops import LoopProgram, Stage
@@ -30,8 +31,10 @@ def inline(graph: Graph) -> Graph:
         if not isinstance(node.op, Loops):
             return None
         single = {new for old, new in zip(node.inputs, inputs) if users[old] == 1}
-        program, operands = node.op.program, inputs
+        program, operands, windows = node.op.program, inputs, _is_windows(Value(node))
         for value in dict.fromkeys(inputs):
+            if windows and not is_view(value):
+                continue  # each element would be computed for each window that it is in
             merged = _absorb(program, operands, value, value in single)
             if merged is not None:
                 program, operands = merged
@@ -73,6 +76,20 @@ def is_view(value: Value) -> bool:
     """A map that is nothing but one load at affine indices."""
     body = map_body(value)
     return isinstance(body, Load) and all(affine(i) is not None for i in body.index)
+
+
+def _is_windows(value: Value) -> bool:
+    """A view that reads elements several times, since steps along one of its axes are shorter than what others span."""
+    if not is_view(value):
+        return False
+    for at in map_body(value).index:  # type: ignore[union-attr]
+        reach: DimLike = 1
+        steps = [(step, axis) for axis, step in (affine(at) or ({}, 0))[0].items() if isinstance(step, int)]
+        for step, axis in sorted(steps):
+            if not isinstance(reach, int) or step < reach:
+                return True
+            reach = reach + (value.type.shape[axis] - 1) * step
+    return False
 
 
 def cost(body: Expr) -> int:

@@ -46,7 +46,7 @@ def integers(graph: Graph, *, cycles: Cycles) -> Graph:
         if not isinstance(node.op, MatMul) or node.types[0].dtype is not I32 or any(v.type.rank < 2 for v in inputs):
             return None
         a, b = inputs
-        shape = Shape.of(a, b)
+        shape = Shape.of(a.type, b)
         build = Builder()
         with build.origin(node.origin):
             ways = [(cycles(x.value.type.dtype, y.value.type.dtype, shape), x, y) for x, y in _ways(build, a, b)]

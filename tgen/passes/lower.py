@@ -34,7 +34,7 @@ def _lower_node(node: Node, inputs: tuple[Value, ...]) -> Value | None:
     if isinstance(form, Reduce):
         return Value(Node(reduce_program(form, node.types[0], types), inputs, node.origin))
     if isinstance(form, Contract):
-        return _lower_contract(node, inputs)
+        return _lower_contract(node, form, inputs)
     if node.op.is_composite:
         raise Unsupported(f"{node.origin or node.op}: composite op {node.op.name} reached lowering; run `decompose` first")
     return None
@@ -79,14 +79,15 @@ def reduce_program(form: Reduce, result: TensorType, operands: Sequence[TensorTy
     return Loops(LoopProgram(tuple(x.shape[k] for k in order), rows, stages, (result,)))
 
 
-def _lower_contract(node: Node, inputs: tuple[Value, ...]) -> Value:
+def _lower_contract(node: Node, form: Contract, inputs: tuple[Value, ...]) -> Value:
     """1-d operands become matrices by views; the accumulator is float32 for floats of 32 bits and fewer."""
     build, (a, b) = Builder(), inputs
     a = a if a.type.rank > 1 else _reshaped(build, a, (1, *a.type.shape))
     b = b if b.type.rank > 1 else _reshaped(build, b, (*b.type.shape, 1))
     dtype = node.types[0].dtype
     accumulate: DType = F32 if dtype.is_float and dtype.bits < 32 else dtype
-    op: Op = Contraction((cast(Kept(accumulate, 0), dtype),), accumulate=accumulate)
+    body = cast(Kept(accumulate, 0), dtype)
+    op: Op = Contraction((body,), accumulate=accumulate, row_axes=form.row_axes, depth_axes=form.depth_axes)
     result = Value(Node(op, (a, b), node.origin))
     return result if result.type.shape == node.types[0].shape else _reshaped(build, result, node.types[0].shape)
 

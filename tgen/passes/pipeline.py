@@ -20,6 +20,7 @@ from .epilogue import epilogue
 from .fold import fold
 from .inline import inline
 from .integers import cycles_on, integers
+from .layout import layout
 from .lower import lower
 from .narrow import narrow
 from .precision import faster_on, precision
@@ -51,6 +52,7 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("fold", fold),
         Pass("capture", capture),
         Pass("simplify", simplify),
+        Pass("layout", layout),
         Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
         Pass("integers", lambda g: integers(g, cycles=cycles_on(target))),
         Pass("cse", cse),  # also the parts of an operand of several products

@@ -18,7 +18,7 @@ from ..ir.dtypes import BF16, F32
 from ..ir.forms import Contract
 from ..ir.graph import Graph, Node, Value
 from ..ir.ops.attend import Attend
-from ..ir.ops.fused import Contraction
+from ..ir.ops.fused import Contraction, as_matrix
 from ..ir.rewrite import rewrite
 from ..targets.target import Target
 from .cost import Products, Shape, choose
@@ -41,12 +41,13 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
 
     def split(node: Node, *inputs: Value) -> Value | None:
         """a·b = Σ over products (i, j) of a_i·b_j"""
-        if not isinstance(node.op.form(*(v.type for v in inputs)), Contract) or any(v.type.dtype is not F32 for v in inputs):
+        form = node.op.form(*(v.type for v in inputs))
+        if not isinstance(form, Contract) or any(v.type.dtype is not F32 for v in inputs):
             return None
         build = Builder()
         with build.origin(node.origin):
-            a, b = _matrices(build, *inputs)
-            if not bf16_products(Shape.of(a, b), PRODUCTS[level]):
+            a, b = _matrices(build, form, *inputs)
+            if not bf16_products(Shape.of(a.type, b), PRODUCTS[level]):
                 return None
             result = split_product(build, a, b, level)
             shape = node.types[0].shape
@@ -69,8 +70,10 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
     return rewrite(graph, [split, split_attention])
 
 
-def _matrices(build: Builder, a: Value, b: Value) -> tuple[Value, Value]:
-    """1-d operands as one row, as one column."""
+def _matrices(build: Builder, form: Contract, a: Value, b: Value) -> tuple[Value, Value]:
+    """1-d operands as one row, as one column; rows and depths that are several axes as one."""
+    if form.row_axes > 1 or form.depth_axes > 1:
+        a = build.reshape(a, shape=as_matrix(a.type, form.row_axes, form.depth_axes).shape)
     a = a if a.type.rank > 1 else build.reshape(a, shape=(1, *a.type.shape))
     b = b if b.type.rank > 1 else build.reshape(b, shape=(*b.type.shape, 1))
     return a, b

@@ -6,13 +6,13 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from ..ir.dims import DimLike
+from ..ir.dims import DimLike, product
 from ..ir.dtypes import DType
 from ..ir.expr import index
 from ..ir.ops.fused import FewRows, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable
-from ..kernels.specs import ContractKernel
+from ..kernels.specs import ContractKernel, ReadWindows
 from .types import Place
 
 CACHE_LINE, CACHE_SETS, CACHE_WAYS = 64, 64, 8  # of L1 as every CPU of the last decade has it: 4 KiB a way
@@ -35,14 +35,43 @@ def contract_kernel(
     a, b = types[0], types[op.a_parts]
     b_place = places[op.a_parts].strides
     batch, rows = op.lead[:-1], op.lead[-1]
-    b_batch = spread((*b.shape[:-6], 1, 1), (*b_place[:-6], 0, 0), batch)[:-2]
-    b_strides = (*b_batch, *b_place[-6:-3])
+    outer = batch[: len(batch) + 1 - op.row_axes]
+    b_batch = spread((*b.shape[:-6], 1, 1), (*b_place[:-6], 0, 0), outer)[:-2]
+    b_strides = (*b_batch, *[0] * (op.row_axes - 1), *b_place[-6:-3])
+    depths = _merged_axes(list(zip(a.shape, places[0].strides))[-op.depth_axes :])
+    a_shape, a_strides = ((*x[: a.rank - op.depth_axes], last) for x, last in zip((a.shape, places[0].strides), depths[-1]))
     kernel = ContractKernel(
         batch, rows, op.columns, op.depth, op.tile, op.block, op.depth_block, op.packing.panel, op.products, op.a_parts, op.b_parts,
-        spread(a.shape, places[0].strides, batch), b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
+        spread(a_shape, a_strides, batch), b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
         weights and places[op.a_parts].contiguous(b.shape),
     )  # fmt: skip
-    return _batch_merged(kernel)
+    return _in_windows(_batch_merged(kernel), len(outer), depths)
+
+
+def _merged_axes(axes: Sequence[tuple[DimLike, DimLike]]) -> list[tuple[DimLike, DimLike]]:
+    """(extent, stride) of axes, neighbours that memory does not tell apart as one; at least one axis."""
+    merged: list[tuple[DimLike, DimLike]] = []
+    for extent, stride in axes:
+        if merged and merged[-1][0] == 1:
+            merged.pop()
+        if merged and extent == 1:
+            continue
+        if merged and merged[-1][1] == stride * extent:
+            extent = merged.pop()[0] * extent
+        merged.append((extent, stride))
+    return merged
+
+
+def _in_windows(kernel: ContractKernel, batch: int, depths: Sequence[tuple[DimLike, DimLike]]) -> ContractKernel:
+    """Axes of rows that are among those of the batch, behind the first `batch`, become what rows consist of."""
+    rows = (*zip(kernel.batch[batch:], kernel.a_strides[batch:]), (kernel.rows, kernel.a_strides[-2]))
+    if len(rows) == len(depths) == 1:
+        return kernel
+    return dataclasses.replace(
+        kernel, batch=kernel.batch[:batch], rows=product([extent for extent, _ in rows]),
+        a_strides=(*kernel.a_strides[:batch], *kernel.a_strides[-2:]), b_strides=(*kernel.b_strides[:batch], *kernel.b_strides[-3:]),
+        windows=ReadWindows(rows, tuple(depths)),
+    )  # fmt: skip
 
 
 def with_few_rows(op: TiledContraction, kernel: ContractKernel) -> tuple[ContractKernel, list[tuple[DimLike, int, ContractKernel]]]:

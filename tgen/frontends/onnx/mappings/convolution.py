@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -10,13 +11,16 @@ from ....ir.dims import DimLike, ceildiv, dim_max, dim_min, floordiv, product
 from ....ir.dtypes import I32, I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
+from ....ir.ops.movement import channels_first, channels_last
 from ..call import Call
 from ..registry import onnx_op
 
 
 @dataclass(frozen=True)
 class _Geometry:
-    """Where windows are, by axis of space: see the op `windows`; after: the padding behind the last element."""
+    """Where windows are, by axis of space: see the op `windows`; after: the padding behind the last element; behind: what windows reach of it
+    and beyond.
+    """
 
     kernel: tuple[int, ...]
     sizes: tuple[DimLike, ...]
@@ -24,6 +28,7 @@ class _Geometry:
     dilations: tuple[int, ...]
     pads: tuple[DimLike, ...]
     after: tuple[DimLike, ...]
+    behind: tuple[DimLike, ...]
 
     @property
     def trivial(self) -> bool:
@@ -34,6 +39,19 @@ class _Geometry:
         """[n, c, k…, o…] of x [n, c, space…]"""
         where = {"kernel": self.kernel, "sizes": self.sizes, "strides": self.strides, "dilations": self.dilations}
         out: Value = call.build.windows(x, fill, pads=self.pads if pads is None else pads, **where)
+        return out
+
+    def last(self, call: Call, x: Value, fill: Value) -> Value:
+        """The windows as [n, o…, k…, c]: a view of x [n, c, space…] with its padding, channels last."""
+        b, rank = call.build, x.type.rank
+        space = rank - 2
+        whole = b.transpose(x, perm=channels_last(rank))
+        if any(p != 0 for p in (*self.pads, *self.behind)):
+            whole = b.pad(whole, fill, before=(0, *self.pads, 0), after=(0, *self.behind, 0))
+        first = b.transpose(whole, perm=channels_first(rank))
+        where = {"kernel": self.kernel, "sizes": self.sizes, "strides": self.strides, "dilations": self.dilations}
+        found = b.windows(first, fill, pads=(0,) * space, inside=True, **where)
+        out: Value = b.transpose(found, perm=(0, *range(2 + space, 2 + 2 * space), *range(2, 2 + space), 1))
         return out
 
 
@@ -48,6 +66,7 @@ def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> _Geometry:
     mode, rounds_up = call.attr("auto_pad", "NOTSET"), bool(call.attr("ceil_mode", 0))
     sizes: list[DimLike] = []
     pads: list[tuple[DimLike, DimLike]] = []
+    behind: list[DimLike] = []
     for axis, extent in enumerate(space):
         reach, stride = (kernel[axis] - 1) * dilations[axis] + 1, strides[axis]
         if mode in ("SAME_UPPER", "SAME_LOWER"):
@@ -55,6 +74,7 @@ def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> _Geometry:
             total = dim_max((sizes[-1] - 1) * stride + reach - extent, 0)
             less, more = floordiv(total, 2), ceildiv(total, 2)
             pads.append((less, more) if mode == "SAME_UPPER" else (more, less))
+            behind.append(pads[-1][1])
             continue
         before, after = (0, 0) if mode == "VALID" else (given[axis], given[axis + len(space)])
         free = extent + before + after - reach
@@ -63,37 +83,71 @@ def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> _Geometry:
             count = dim_min(ceildiv(free, stride) + 1, ceildiv(extent + before, stride))
         sizes.append(dim_max(count, 0))
         pads.append((before, after))
-    return _Geometry(kernel, tuple(sizes), strides, dilations, tuple(p for p, _ in pads), tuple(p for _, p in pads))
+        behind.append(dim_max((count - 1) * stride + reach - extent - before, after) if rounds_up else after)
+    first, last = (tuple(p[side] for p in pads) for side in (0, 1))
+    return _Geometry(kernel, tuple(sizes), strides, dilations, first, last, tuple(behind))
 
 
-def _convolved(call: Call, x: Value, weights: Value) -> Value:
-    """Σ over channels of the group and kernel places; x [n, c, space…], weights [m, c / group, kernel…] with known extents."""
-    b, group = call.build, call.attr("group")
+def _checked(call: Call, x: Value, weights: Value) -> tuple[int, int, int, tuple[int, ...]]:
+    """(groups, channels of the result, channels of a group of x, kernel) of x [n, c, space…] and weights [m, c / group, kernel…]"""
+    group = call.attr("group")
     if x.type.rank < 3 or not all(isinstance(d, int) for d in (*weights.type.shape, x.type.shape[1])):
         raise Unsupported(f"{call.op_type} of {x.type} by {weights.type}: axes of space, known channels and weights are wanted")
     outer, inner, *kernel = (int(d) for d in weights.type.shape)  # type: ignore[arg-type]
     if x.type.shape[1] != inner * group or outer % group:
         raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type} by {weights.type}: {group} groups")
-    where, n = _geometry(call, x, tuple(kernel)), x.type.shape[0]
+    return group, outer, inner, tuple(kernel)
+
+
+def _convolved(call: Call, x: Value, weights: Value) -> Value:
+    """Σ over channels of the group and kernel places; x [n, c, space…], weights [m, c / group, kernel…] with known extents."""
+    b = call.build
+    group, outer, inner, kernel = _checked(call, x, weights)
+    where, n = _geometry(call, x, kernel), x.type.shape[0]
     columns = x if where.trivial else where.windows(call, x, b.constant(0, x.type.dtype))
-    if inner == 1 and outer == group and not where.trivial:
-        factors = b.reshape(weights, shape=(group, *kernel, *[1] * len(kernel)))
-        by_channel: Value = b.reduce_sum(b.mul(columns, factors), axes=tuple(range(2, 2 + len(kernel))), keepdims=False)
-        return by_channel
-    depth = inner * int(product(kernel))  # type: ignore[arg-type]
-    flat = b.reshape(columns, shape=(n, group, depth, product(where.sizes)))
-    rows = b.reshape(weights, shape=(group, outer // group, depth))
+    flat = b.reshape(columns, shape=(n, group, inner * prod(kernel), product(where.sizes)))
+    rows = b.reshape(weights, shape=(group, outer // group, inner * prod(kernel)))
     out: Value = b.reshape(b.matmul(rows, flat), shape=(n, outer, *where.sizes))
     return out
 
 
 @onnx_op("Conv")
 def conv(call: Call, x: Value, weights: Value, bias: Value | None = None) -> Value:
-    out = _convolved(call, x, weights)
-    if bias is None:
-        return out
-    added: Value = call.build.add(out, call.build.reshape(bias, shape=(bias.type.shape[0], *[1] * (x.type.rank - 2))))
-    return added
+    """Channels last, and handed on as a transpose of that (see the pass `layout`)."""
+    b, rank = call.build, x.type.rank
+    group, outer, inner, kernel = _checked(call, x, weights)
+    where = _geometry(call, x, kernel)
+    windows = where.last(call, x, b.constant(0, x.type.dtype))
+    space = rank - 2
+    if inner == 1 and outer == group > 1:
+        factors = b.reshape(b.transpose(weights, perm=(*range(2, rank), 1, 0)), shape=(*kernel, group))
+        last = b.reduce_sum(b.mul(windows, factors), axes=tuple(range(1 + space, 1 + 2 * space)), keepdims=False)
+        last = last if bias is None else b.add(last, bias)
+    else:
+        last = _product_of_windows(call, windows, weights, bias, group)
+    out: Value = b.transpose(last, perm=channels_first(rank))
+    return out
+
+
+def _product_of_windows(call: Call, windows: Value, weights: Value, bias: Value | None, group: int) -> Value:
+    """[n, o…, m] of windows [n, o…, k…, c], weights [m, c / group, k…] and bias [m]"""
+    b, (outer, inner, *kernel) = call.build, (int(d) for d in weights.type.shape)  # type: ignore[arg-type]
+    space = len(kernel)
+    n_and_sizes = windows.type.shape[: 1 + space]
+    if group == 1:
+        factors = b.reshape(b.transpose(weights, perm=(*range(2, 2 + space), 1, 0)), shape=(prod(kernel) * inner, outer))
+        out: Value = b.window_product(windows, factors, row_axes=1 + space, depth_axes=1 + space)
+        return out if bias is None else b.add(out, bias)
+    split = b.reshape(weights, shape=(group, outer // group, inner, *kernel))
+    factors = b.reshape(
+        b.transpose(split, perm=(0, *range(3, 3 + space), 2, 1)), shape=(group, prod(kernel) * inner, outer // group)
+    )
+    grouped = b.reshape(windows, shape=(*windows.type.shape[:-1], group, inner))
+    grouped = b.transpose(grouped, perm=(1 + 2 * space, *range(1 + 2 * space), 2 + 2 * space))
+    out = b.window_product(grouped, factors, row_axes=1 + space, depth_axes=1 + space)
+    if bias is not None:
+        out = b.add(out, b.reshape(bias, shape=(group, *[1] * (1 + space), outer // group)))
+    return b.reshape(b.transpose(out, perm=(*range(1, 2 + space), 0, 2 + space)), shape=(*n_and_sizes, outer))
 
 
 @onnx_op("ConvInteger", since=10)
@@ -108,16 +162,24 @@ def conv_integer(call: Call, x: Value, weights: Value, x_zero: Value | None = No
     return _convolved(call, *wide)
 
 
+def _pooled(call: Call, how: str, windows: Value) -> Value:
+    """[n, c, o…] of windows [n, o…, k…, c] (see `_Geometry.last`): computed channels last"""
+    space = windows.type.rank // 2 - 1
+    last = getattr(call.build, how)(windows, axes=tuple(range(1 + space, 1 + 2 * space)), keepdims=False)
+    out: Value = call.build.transpose(last, perm=channels_first(space + 2))
+    return out
+
+
 @onnx_op("MaxPool")
 def max_pool(call: Call, x: Value) -> Value | tuple[Value, Value]:
     """The second result: where the maximum is, counting elements of the whole x by rows (storage_order 1: columns of a channel first)."""
     b, kernel, dtype = call.build, tuple(call.required("kernel_shape")), x.type.dtype
     where = _geometry(call, x, kernel)
     least = -np.inf if dtype.is_float else np.iinfo(dtype.numpy).min
+    if len(call.node.output) < 2:
+        return _pooled(call, "reduce_max", where.last(call, x, b.constant(least, dtype)))
     found = where.windows(call, x, b.constant(least, dtype))
     greatest: Value = b.reduce_max(found, axes=tuple(range(2, x.type.rank)), keepdims=False)
-    if len(call.node.output) < 2:
-        return greatest
     n, c = x.type.shape[:2]
     order = [*range(2), *reversed(range(2, x.type.rank))] if call.attr("storage_order", 0) else list(range(x.type.rank))
     counted = b.range(b.constant(0, I64), b.constant(1, I64), size=product(x.type.shape))
@@ -138,7 +200,7 @@ def average_pool(call: Call, x: Value) -> Value:
         space, pads = tuple(p + d + q for p, d, q in zip(where.pads, space, where.after)), (0,) * len(space)
     ones = b.full(b.constant(1, dtype), shape=(1, 1, *space))
     count = b.reduce_sum(where.windows(call, ones, zero, pads), axes=axes, keepdims=False)
-    out: Value = b.div(b.reduce_sum(where.windows(call, x, zero), axes=axes, keepdims=False), count)
+    out: Value = b.div(_pooled(call, "reduce_sum", where.last(call, x, zero)), count)
     return out
 
 
@@ -147,7 +209,7 @@ def lp_pool(call: Call, x: Value) -> Value:
     """(Σ |x|^p)^(1/p)"""
     b, p = call.build, call.attr("p")
     where = _geometry(call, x, tuple(call.required("kernel_shape")))
-    powers = b.pow(b.abs(where.windows(call, x, b.constant(0, x.type.dtype))), b.constant(float(p), x.type.dtype))
-    total = b.reduce_sum(powers, axes=tuple(range(2, x.type.rank)), keepdims=False)
+    powers = b.pow(b.abs(where.last(call, x, b.constant(0, x.type.dtype))), b.constant(float(p), x.type.dtype))
+    total = _pooled(call, "reduce_sum", powers)
     out: Value = b.pow(total, b.constant(1.0 / p, x.type.dtype))
     return out

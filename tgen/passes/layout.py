@@ -1,0 +1,83 @@
+"""layout: values of a network of convolutions stay channels-last from one operator to the next.
+
+Convolutions and poolings compute [n, space…, c] and hand on its transpose, [n, c, space…]. Here such transposes move behind what works
+element by element and behind joins, where they meet the ones that the next convolution begins with, and both are gone. Nothing is
+copied for those that stay until something needs the elements in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ..ir.builder import Builder
+from ..ir.expr import Index, Load, walk
+from ..ir.forms import Join, Map
+from ..ir.graph import Graph, Node, Value
+from ..ir.ops.movement import Transpose, channels_first, channels_last
+from ..ir.ops.windows import Windows
+from ..ir.rewrite import make, rewrite
+from . import views
+
+
+def layout(graph: Graph) -> Graph:
+    """evaluate is unchanged."""
+    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined]), [in_order])
+
+
+def in_order(node: Node, *inputs: Value) -> Value | None:
+    """windows(x) = windows(first(pad(last(x)))): neighbouring channels become neighbours in memory, once and not for each window"""
+    op = node.op
+    if not isinstance(op, Windows) or not op.inside or all(k == 1 for k in op.kernel) or _source(inputs[0]) is not None:
+        return None
+    x, fill = inputs
+    build, rank = Builder(), x.type.rank
+    with build.origin(node.origin):
+        one = (*[0] * (rank - 2), 1, 0)  # a column more, which nothing reads: a copy
+        last = build.pad(build.transpose(x, perm=channels_last(rank)), fill, before=(0,) * rank, after=one)
+        return make(node, op, build.transpose(last, perm=channels_first(rank)), fill)
+
+
+def elementwise(node: Node, *inputs: Value) -> Value | None:
+    """op(first(x), y) = first(op(x, last(y))) where op works element by element and what has all elements is first(…)"""
+    if len(node.types) != 1:
+        return None
+    result = node.types[0]
+    sources = [_source(v) for v in inputs]
+    if not any(sources) or any(v.type.shape == result.shape for v, source in zip(inputs, sources) if source is None):
+        return None
+    form = node.op.form(*(v.type for v in inputs))
+    if not isinstance(form, Map) or any(isinstance(x, (Load, Index)) for x in walk(form.body)):
+        return None
+    build = Builder()
+    with build.origin(node.origin):
+        moved = [source or _moved(build, v, result.rank) for v, source in zip(inputs, sources)]
+        return make(node, Transpose(channels_first(result.rank)), make(node, node.op, *moved))
+
+
+def joined(node: Node, *inputs: Value) -> Value | None:
+    """join(first(x), first(y)) = first(join(x, y))"""
+    sources = [_source(v) for v in inputs]
+    if not inputs or not all(sources) or len(node.types) != 1:
+        return None
+    form = node.op.form(*(v.type for v in inputs))
+    if not isinstance(form, Join):
+        return None
+    perm = channels_first(node.types[0].rank)
+    op = dataclasses.replace(node.op, axis=perm[form.axis])
+    return make(node, Transpose(perm), make(node, op, *(s for s in sources if s)))
+
+
+def _source(value: Value) -> Value | None:
+    """x, if value is first(x)."""
+    op = value.op
+    return value.node.inputs[0] if isinstance(op, Transpose) and op.perm == channels_first(value.type.rank) else None
+
+
+def _moved(build: Builder, value: Value, rank: int) -> Value:
+    """What is broadcast, in the other order."""
+    if not value.type.rank:
+        return value
+    ones = (1,) * (rank - value.type.rank)
+    whole = build.reshape(value, shape=(*ones, *value.type.shape)) if ones else value
+    moved: Value = build.transpose(whole, perm=channels_last(rank))
+    return moved
