@@ -20,13 +20,14 @@ from tgen.models.known import fetch_model
 from tgen.models.packages import PackageError
 from tgen.runtime.threads import budget
 
-from . import calls, contractions, encoders, libraries
+from . import calls, contractions, encoders, libraries, zoo
 from .report import Measurement, Missing, Settings, machine_text
 
 
 def measurements() -> list[Measurement]:
     """All rows, in the order they are printed."""
-    return [*contractions.measurements(), *calls.measurements(), *encoders.measurements(), *libraries.measurements()]
+    parts = (contractions, calls, encoders, libraries, zoo)
+    return [row for part in parts for row in part.measurements()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

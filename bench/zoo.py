@@ -1,0 +1,59 @@
+"""Trained models of other people beside ONNX Runtime and OpenVINO: every contestant in a process of its own, in turns."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import tgen
+from tgen.bench import compare
+from tgen.bench.rows import Row
+from tgen.models.known import fetch_model
+
+from .report import Measurement, Settings, Table
+
+PEERS = ("onnxruntime", "openvino")
+SIZES = {
+    "ocr-detection": {"DynamicDimension_0": 1, "DynamicDimension_1": 480, "DynamicDimension_2": 640},
+    "ocr-recognition": {"DynamicDimension_0": 1, "DynamicDimension_1": 320},
+    "ocr-orientation": {"x_0": 1, "x_2": 48, "x_3": 192},
+    "magika": {"unk__214": 1},
+    "ddddocr": {"image_width": 160},
+    "minilm-int8": {"batch": 1, "sequence": 64},
+    "vit-saliency": {},
+}
+AIM = "≥ 1.5× faster than the best peer (geometric mean); compiled in ≤ 5 s cold, ≤ 0.3 s cached"
+HEADINGS = ("sizes", "tgen ms", *PEERS, "difference", "compiled cold / cached, s")
+
+
+def measurements() -> list[Measurement]:
+    return [_zoo(name) for name in SIZES]
+
+
+def _zoo(name: str) -> Measurement:
+    def run(settings: Settings) -> Table:
+        path = fetch_model(name)
+        cold, cached = _start_seconds(path, cache=False), min(_start_seconds(path, cache=True) for _ in range(2))
+        timing = {"threads": settings.threads, "rounds": settings.rounds, "burst": settings.burst}
+        report = compare(path, PEERS, shapes=SIZES[name], **timing)
+        tgen_row, *peers = report.rows
+        errors = [row.error for row in peers if row.error is not None]
+        sizes = ", ".join(f"{k} {v}" for k, v in SIZES[name].items()) or "fixed"
+        difference = f"{max(errors):.1e}" if errors else "–"
+        cells = [sizes, f"{tgen_row.median:.3g}", *map(_peer, peers), difference, f"{cold:.1f} / {cached:.2f}"]
+        return Table(HEADINGS, [cells])
+
+    return Measurement(f"zoo-{name}", AIM, run)
+
+
+def _start_seconds(path: Path, cache: bool) -> float:
+    """Seconds of a compilation, reading the model included."""
+    start = time.perf_counter()
+    tgen.compile(path, cache=cache)
+    return time.perf_counter() - start
+
+
+def _peer(row: Row) -> str:
+    if row.failed:
+        return f"not measured: {row.failed}"
+    return f"{row.median:.3g} ({row.ratio:.2f}×, {row.ratio_low:.2f}–{row.ratio_high:.2f})"

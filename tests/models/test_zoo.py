@@ -1,0 +1,76 @@
+"""Trained models as their exporters left them, each compiled for symbolic sizes and compared with ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tgen
+from tgen import frontends
+
+pytestmark = [pytest.mark.fetch, pytest.mark.peer("onnxruntime")]
+Feeds = dict[str, np.ndarray]
+rng = np.random.default_rng
+
+
+def bert_inputs(batch: int, seq: int) -> Feeds:
+    ids = rng(seq).integers(1000, 20000, (batch, seq))
+    mask = (np.arange(seq) < np.linspace(seq, seq // 2, batch).astype(int)[:, None]).astype(np.int64)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+def picture(name: str) -> Callable[..., Feeds]:
+    return lambda *shape: {name: rng(shape[-1]).random(shape, np.float32)}
+
+
+def sound(batch: int) -> Feeds:
+    """576 samples, the state of the cells before them."""
+    draw = rng(batch)
+    return {"input": draw.random((batch, 576), np.float32) - 0.5, "state": draw.random((2, batch, 128), np.float32)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """sizes: arguments of `feeds`, one tuple a run; fixed: inputs that are constants of the compiled model.
+
+    tolerance: of the largest value of an output; float32 through a deep network.
+    """
+
+    feeds: Callable[..., Feeds]
+    sizes: tuple[tuple[int, ...], ...]
+    fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tolerance: float = 1e-5
+
+
+CASES = {
+    "silero-vad": Case(
+        sound, ((1,), (3,)), {"sr": np.array(16000)}, tolerance=1e-4
+    ),  # a small probability: peers' sigmoid is exact near 1
+    "ocr-recognition": Case(picture("x"), ((1, 3, 48, 320), (2, 3, 48, 104)), tolerance=5e-5),
+    "ocr-orientation": Case(picture("x"), ((1, 3, 48, 192), (2, 3, 64, 100))),
+    "magika": Case(lambda n: {"bytes": rng(n).integers(0, 257, (n, 2048), np.int32)}, ((1,), (3,))),
+    "ddddocr": Case(picture("input1"), ((1, 1, 64, 160), (1, 1, 64, 75))),
+    "minilm-int8": Case(bert_inputs, ((1, 33), (3, 10))),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_as_onnx_runtime(name: str, known_model: Callable[[str], Path]) -> None:
+    import onnxruntime
+
+    path, case = known_model(name), CASES[name]
+    run = tgen.compile(frontends.load(path, values=case.fixed))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    for size in case.sizes:
+        feeds = case.feeds(*size)
+        found = run.run(feeds)
+        wanted = session.run(None, {**feeds, **case.fixed})
+        for label, x, y in zip((output.name for output in session.get_outputs()), found.values(), wanted, strict=True):
+            np.testing.assert_allclose(x, y, rtol=0, atol=case.tolerance * np.abs(y).max(), err_msg=f"{label} {size}")
