@@ -104,7 +104,7 @@ def _touched(kernel: Kernel, values: Mapping[str, int]) -> list[float]:
     def add(operand: int, *extents: DimLike) -> None:
         found[operand] += evaluate_dim(product(extents), values)
 
-    for operand, offset, extents in {(x.operand, x.index[0], e): None for body, e in _bodies(kernel) for x in _loads(body)}:
+    for operand, offset, extents in {(x.operand, x.index[:2][-1], e): None for body, e in _bodies(kernel) for x in _loads(body)}:
         add(operand, *(extents[axis] for axis in _axes(offset)))
     for operand, extents in _direct(kernel):
         add(operand, *extents)

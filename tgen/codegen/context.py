@@ -74,7 +74,9 @@ class FunctionContext:
         a, b = self.dim(atom.a), self.dim(atom.b)
         if atom.fn in ("max", "min"):
             return e.select(e.icmp_signed(">" if atom.fn == "max" else "<", a, b), a, b)
-        b = e.select(e.icmp_signed("==", b, I64(0)), I64(1), b) if not isinstance(atom.b, int) else b  # no fault where nothing is meant
+        b = (
+            e.select(e.icmp_signed("==", b, I64(0)), I64(1), b) if not isinstance(atom.b, int) else b
+        )  # no fault where nothing is meant
         quotient, rest = e.sdiv(a, b), e.srem(a, b)
         below = e.icmp_signed("<", e.xor(rest, b), I64(0))
         below = e.and_(below, e.icmp_signed("!=", rest, I64(0)))
@@ -125,6 +127,21 @@ class FunctionContext:
         index.add_incoming(following, self.b.block)
         self.b.branch(head)
         self.b.position_at_end(done)
+
+    @contextlib.contextmanager
+    def positions(self, start: Any, stop: Any, extents: Sequence[Any]) -> Iterator[list[Any]]:
+        """`for position in range(start, stop)` as multi-indices: counted on axis by axis, since a division takes longer than a short row."""
+        with self.when(self.b.icmp_signed("<", start, stop)):  # else an extent may be 0, which nothing can be divided by
+            slots = [self.slot(I64, first) for first in self.decompose(start, extents)]
+            with self.loop(start, stop):
+                position = [self.b.load(slot, typ=I64) for slot in slots]
+                yield position
+                carry: Any = I64(1)
+                for slot, index, extent in reversed(list(zip(slots, position, extents))):
+                    following = self.b.add(index, carry)
+                    over = self.b.icmp_signed(">=", following, extent)
+                    self.b.store(self.b.select(over, I64(0), following), slot)
+                    carry = self.b.zext(over, I64)
 
     def decompose(self, flat: Any, extents: Sequence[Any]) -> list[Any]:
         """The multi-index of a flat position."""

@@ -57,8 +57,7 @@ class _LoopEmitter:
             extents = [*extents[:-2], self._blocks(extents[-2], ACROSS_BLOCK), self._blocks(extents[-1], VECTOR_BLOCK)]
         elif by_row:
             extents = [*extents[:-1], self._blocks(extents[-1], VECTOR_BLOCK)]
-        with c.loop(self.begin, self.end) as unit:
-            position = c.decompose(unit, extents)
+        with c.positions(self.begin, self.end, extents) as position:
             if kernel.across:
                 self._turned_rows(position)
             elif by_row:

@@ -14,8 +14,8 @@ import llvmlite.ir as ll
 from ..ir.dtypes import DType
 from ..ir.expr import Call, Const, Expr, Index, Kept, Load, Size
 from ..kernels.flat import terms
-from ..targets.emit import splat
-from .context import I32, FunctionContext
+from ..targets.emit import declare, splat
+from .context import I32, I64, FunctionContext
 from .primitives import emit_call
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 
@@ -76,7 +76,7 @@ class Emitter:
 
     def _needs(self, x: Expr) -> tuple[Expr, ...]:
         if isinstance(x, Load):
-            return tuple(terms(x.index[0])[2])
+            return (*terms(x.index[0])[2], *x.index[2:])
         return x.args
 
     def _emit(self, x: Expr) -> Lanes:
@@ -89,7 +89,8 @@ class Emitter:
         if isinstance(x, Kept):
             return self.scope.kept(x.stage)
         if isinstance(x, Load):
-            return self.load(x.dtype, self.scope.pointers[x.operand], x.index[0])
+            pointer = self.scope.pointers[x.operand]
+            return self._guarded(x, pointer) if len(x.index) > 1 else self.load(x.dtype, pointer, x.index[0])
         assert isinstance(x, Call)
         operands = [self.done[a] for a in x.operands]
         lanes = max(n for _, n in operands)
@@ -122,6 +123,26 @@ class Emitter:
         step = coefficients.get(self.scope.vector, 0) if self.scope.vector is not None and self.scope.lanes > 1 else 0
         return total, step, looked
 
+    def _guarded(self, x: Load, pointer: Any) -> Lanes:
+        """Without clamps where the condition holds in all lanes; with them elsewhere, or not at all if it holds in none."""
+        clamped, free, condition = x.index
+        lanes, (holds, count) = self.scope.lanes, self.done[condition]
+        if lanes == 1 or terms(free)[2]:
+            return self.load(x.dtype, pointer, clamped)
+        type_ = ll.VectorType(register_type(x.dtype), lanes)
+        slot = self.c.slot(type_, ll.Constant(type_, ll.Undefined) if count > 1 else ll.Constant(type_, None))
+        every = holds if count == 1 else self._all(holds, lanes)
+        with self.c.when(every):
+            self.b.store(self.spread(self.load(x.dtype, pointer, free), lanes), slot)
+        if count > 1:
+            with self.c.when(self.b.not_(every)):
+                self.b.store(self.spread(self.load(x.dtype, pointer, clamped), lanes), slot)
+        return self.b.load(slot, typ=type_), lanes
+
+    def _all(self, condition: Any, lanes: int) -> Any:
+        name = f"llvm.vector.reduce.and.v{lanes}i1"
+        return self.b.call(declare(self.b.module, name, ll.IntType(1), [ll.VectorType(ll.IntType(1), lanes)]), [condition])
+
     def load(self, dtype: DType, pointer: Any, offset: Expr) -> Lanes:
         base, step, looked = self.offset(offset)
         if looked is not None and looked[1] == 1:
@@ -131,10 +152,20 @@ class Emitter:
         lanes = self.scope.lanes
         if looked is None and step == 1:
             return self._read(dtype, pointer, base, lanes), lanes
+        if looked is None and step == 2:
+            return self._read_every_second(dtype, pointer, base), lanes
         gathered = ll.Constant(ll.VectorType(register_type(dtype), lanes), ll.Undefined)
         for lane, at in enumerate(self._positions(base, step, looked)):
             gathered = self.b.insert_element(gathered, self._read(dtype, pointer, at, 1), I32(lane))
         return gathered, lanes
+
+    def _read_every_second(self, dtype: DType, pointer: Any, at: Any) -> Any:
+        """Two vectors that begin and end with elements that are wanted, so nothing behind the last one is read."""
+        lanes = self.scope.lanes
+        low = self._read(dtype, pointer, at, lanes)
+        high = self._read(dtype, pointer, self.b.add(at, I64(lanes - 1)), lanes)
+        places = [2 * k if k < lanes // 2 else 2 * k + 1 for k in range(lanes)]
+        return self.b.shuffle_vector(low, high, ll.Constant(ll.VectorType(I32, lanes), places))
 
     def _positions(self, base: Any, step: Any, looked: Lanes | None) -> list[Any]:
         """Element offset of every lane."""

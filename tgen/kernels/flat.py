@@ -1,4 +1,7 @@
-"""Flat addressing: `Load(k, (offset,))` with the offset in elements, and the merging of axes that memory does not tell apart."""
+"""Flat addressing: `Load(k, (offset,))` with the offset in elements, and the merging of axes that memory does not tell apart.
+
+A load that a condition guards is `Load(k, (offset, free offset, condition))`: see `guards`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,12 @@ def flatten_loads(body: Expr, strides: Mapping[int, Sequence[DimLike]]) -> Expr:
     """Every load by multi-index becomes a load by offset."""
 
     def rule(x: Expr) -> Expr | None:
-        return Load(x.dtype, x.operand, (flat_offset(x.index, strides[x.operand]),)) if isinstance(x, Load) else None
+        if not isinstance(x, Load):
+            return None
+        along = strides[x.operand]
+        clamped, free = x.index[: len(along)], x.index[len(along) : 2 * len(along)]
+        guarded = (flat_offset(free, along), x.index[-1]) if len(x.index) > len(along) else ()
+        return Load(x.dtype, x.operand, (flat_offset(clamped, along), *guarded))
 
     return transform(body, rule)
 
@@ -54,13 +62,13 @@ def direct_axes(x: Expr) -> set[int]:
     if isinstance(x, Index):
         return {x.axis}
     if isinstance(x, Load):
-        return set().union(*(direct_axes(o) for o in terms(x.index[0])[2])) if x.index else set()
+        return set().union(*(direct_axes(o) for o in terms(x.index[0])[2]), *(direct_axes(o) for o in x.index[2:]))
     return set().union(*(direct_axes(a) for a in x.args))
 
 
 def offsets(bodies: Iterable[Expr]) -> list[Expr]:
-    """Offsets of all loads, nested ones too."""
-    return [x.index[0] for body in bodies for x in walk(body) if isinstance(x, Load)]
+    """Offsets of all loads, nested ones too; without their clamps where a condition guards them."""
+    return [x.index[:2][-1] for body in bodies for x in walk(body) if isinstance(x, Load)]
 
 
 def mergeable(outer: int, inner: int, extent: DimLike, bodies: Sequence[Expr], stores: Sequence[Expr]) -> bool:
@@ -78,7 +86,13 @@ def mergeable(outer: int, inner: int, extent: DimLike, bodies: Sequence[Expr], s
 
 def merge(x: Expr, outer: int, rename: Mapping[int, int]) -> Expr:
     """A body or a store's offset without axis `outer`, whose place the inner axis takes; axes renamed."""
-    reduced = transform(x, lambda n: Load(n.dtype, n.operand, (_without(n.index[0], outer),)) if isinstance(n, Load) else None)
+
+    def rule(n: Expr) -> Expr | None:
+        if not isinstance(n, Load):
+            return None
+        return Load(n.dtype, n.operand, (*(_without(o, outer) for o in n.index[:2]), *n.index[2:]))
+
+    reduced = transform(x, rule)
     return shift_axes(reduced, {old: index(new) for old, new in rename.items()})
 
 

@@ -10,8 +10,9 @@ from ..ir.dims import DimLike
 from ..ir.dtypes import DType
 from ..ir.expr import Expr, index, shift_axes
 from ..ir.loops import LoopProgram, Stage
-from .copies import in_words, turned
+from .copies import LEAST_LANES, in_words, turned
 from .flat import direct_axes, flat_offset, flatten_loads, merge, merge_offset, mergeable, offsets, terms
+from .guards import with_free_indices
 from .specs import LoopKernel
 
 
@@ -36,7 +37,7 @@ def _loop_kernel(
     stages = []
     for s in program.stages:
         at = (flatten_loads(flat_offset(s.index, output_strides[s.output]), strides),) if s.output is not None else ()
-        stages.append(Stage(s.kind, flatten_loads(s.body, strides), s.combine, s.output, at))
+        stages.append(Stage(s.kind, flatten_loads(with_free_indices(s.body), strides), s.combine, s.output, at))
     kernel = LoopKernel(program.extents, program.rows, tuple(stages), inputs, tuple(t.dtype for t in program.outputs), None)
     return _with_vector_axis(in_words(_collapsed(kernel)))
 
@@ -63,16 +64,20 @@ def _collapsed(kernel: LoopKernel) -> LoopKernel:
 
 
 def _score(kernel: LoopKernel, axis: int) -> float:
-    """How well lanes along this axis meet memory: unit steps good, none neutral, others and look-ups bad."""
+    """How well lanes along this axis meet memory: unit steps good, none neutral, others (but 2) and look-ups bad; short axes leave
+    lanes without work.
+    """
     bodies = [s.body for s in kernel.stages]
     score = 0.0
     for offset in [*offsets(bodies), *(i for s in kernel.stages for i in s.index)]:
         coefficients, _, opaque = terms(offset)
         step = coefficients.get(axis, 0)
-        score += 1.0 if step == 1 else 0.0 if step == 0 else -2.0
+        score += {0: 0.0, 1: 1.0, 2: -0.5}.get(step, -2.0) if isinstance(step, int) else -2.0
         score -= 3.0 * any(axis in direct_axes(o) or _loads_along(o, axis) for o in opaque)
     extent = kernel.extents[axis]
-    return score - (1.5 if isinstance(extent, int) and extent < 8 else 0.0)
+    if not isinstance(extent, int) or extent >= LEAST_LANES:
+        return score
+    return score - (1.5 if extent >= LEAST_LANES // 2 else 6.0)
 
 
 def _loads_along(x: Expr, axis: int) -> bool:
