@@ -31,10 +31,10 @@ def inline(graph: Graph) -> Graph:
         if not isinstance(node.op, Loops):
             return None
         single = {new for old, new in zip(node.inputs, inputs) if users[old] == 1}
-        program, operands, windows = node.op.program, inputs, _is_windows(Value(node))
+        program, operands, views_only = node.op.program, inputs, _is_windows(Value(node)) or _goes(graph, Value(node))
         for value in dict.fromkeys(inputs):
-            if windows and not is_view(value):
-                continue  # each element would be computed for each window that it is in
+            if views_only and not is_view(value):
+                continue
             merged = _absorb(program, operands, value, value in single)
             if merged is not None:
                 program, operands = merged
@@ -78,8 +78,16 @@ def is_view(value: Value) -> bool:
     return isinstance(body, Load) and all(affine(i) is not None for i in body.index)
 
 
+def _goes(graph: Graph, value: Value) -> bool:
+    """A view that only loops read: it goes into them, and what it looks at keeps its order."""
+    readers = graph.users.get(value, ())
+    return is_view(value) and value not in graph.output_values and all(isinstance(n.op, Loops) for n in readers)
+
+
 def _is_windows(value: Value) -> bool:
-    """A view that reads elements several times, since steps along one of its axes are shorter than what others span."""
+    """A view that reads elements several times, since steps along one of its axes are shorter than what others span: what it took in
+    would be computed for each window.
+    """
     if not is_view(value):
         return False
     for at in map_body(value).index:  # type: ignore[union-attr]
