@@ -54,7 +54,7 @@ def _without_clamp(x: Expr, known: frozenset[Expr]) -> Expr:
     if place is inner:
         return inner
     last = inner.args[1]
-    extent = size(last.dim + 1) if isinstance(last, Size) else size(last.value + 1) if isinstance(last, Const) else None
+    extent = size(last.dim + 1) if isinstance(last, Size) else size(int(last.value) + 1) if isinstance(last, Const) else None
     return place if extent is not None and (place < extent) in known else x
 
 
