@@ -124,7 +124,7 @@ class Node:
 
     @property
     def results(self) -> tuple[Value, ...]:
-        return tuple(Value(self, k) for k in range(len(self.types)))
+        return tuple([Value(self, k) for k in range(len(self.types))])
 
 
 @dataclass(frozen=True)
@@ -210,12 +210,10 @@ def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild
         if isinstance(node.op, Input):
             done.setdefault(Value(node), Value(node))
             continue
-        inputs = tuple(done[v] for v in node.inputs)
+        inputs = tuple([done[v] for v in node.inputs])
         new: Value | Sequence[Value] | None = rebuild(node, inputs) if rebuild else None
         if new is None:
-            same = all(a == b for a, b in zip(inputs, node.inputs))
-            kept = node if same else Node(node.op, inputs, node.origin)
-            new = [Value(kept, i) for i in range(len(node.types))]
+            new = (node if inputs == node.inputs else Node(node.op, inputs, node.origin)).results
         values: Iterable[Value] = (new,) if isinstance(new, Value) else new
         for i, value in enumerate(values):
             done[Value(node, i)] = value

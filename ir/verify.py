@@ -9,23 +9,34 @@ from .expr import Expr, Load, walk
 from .graph import Graph, Input, Node, Value
 from .loops import LoopProgram
 from .op import OPS, Op
+from .types import TensorType
+
+Kind = tuple[Op, tuple[TensorType, ...], tuple[TensorType, ...]]  # of a node: its op, the types of its operands and of its results
 
 
-def verify(graph: Graph, trusted: Collection[Node] = frozenset()) -> None:
+def verify(graph: Graph, trusted: Collection[Node] = frozenset(), kinds: set[Kind] | None = None) -> None:
     """Raises InvalidGraph, naming the node, unless
 
     * the graph has outputs, with distinct names; its inputs are distinct `Input` nodes with distinct names;
     * no node needs its own result; every value is a result that its node has; `Input` nodes are inputs of the graph;
     * every op is registered and hashable, and the types of a node are what its op infers from its operands;
     * loop programs are valid, and scalar bodies load what the operands are: number, dtype, rank.
-    trusted: nodes that were verified before and are not looked at again (nodes never change).
+    trusted: nodes that were verified before and are not looked at again (nodes never change). kinds: those that were found valid
+    before; this call adds to them. Layers of a model repeat each other.
     """
     _check_interface(graph)
+    kinds = set() if kinds is None else kinds
     for node in _nodes(graph):
         if node in trusted:
             continue
         try:
-            _check_node(node, graph)
+            _check_place(node, graph)
+            kind = (node.op, tuple([v.type for v in node.inputs]), node.types)
+            if not node.inputs:  # constants: to compare them would be dearer
+                _check_kind(node)
+            elif kind not in kinds:
+                _check_kind(node)
+                kinds.add(kind)
         except (TgenError, TypeError, IndexError, ValueError) as error:
             raise InvalidGraph(f"{describe(node)}: {error}") from error
 
@@ -73,13 +84,18 @@ def _nodes(graph: Graph) -> Iterator[Node]:
                 stack.extend((v, False) for v in node.inputs)
 
 
-def _check_node(node: Node, graph: Graph) -> None:
+def _check_place(node: Node, graph: Graph) -> None:
     op = node.op
     if OPS.get(op.name) is not type(op):
         raise InvalidGraph(f"{type(op).__name__} is not the registered operator {op.name!r}")
     if isinstance(op, Input) and node not in graph.inputs:
         raise InvalidGraph(f"input {op.label!r} is used but is no input of graph {graph.name!r}")
     _check_hashable(op)
+
+
+def _check_kind(node: Node) -> None:
+    """What follows from the op and the types alone."""
+    op = node.op
     for region in op.regions:
         verify(region)
     inferred = op.infer(*(v.type for v in node.inputs))

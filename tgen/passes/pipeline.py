@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .. import options, trace
 from ..ir.errors import InvalidGraph
 from ..ir.graph import Graph, Node, map_regions
-from ..ir.verify import verify
+from ..ir.verify import Kind, verify
 from ..ragged import over_tokens
 from ..targets.target import Target
 from .attention import attention
@@ -77,8 +77,9 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass], *, observe: Callable[[str
     """
     settings = options.current()
     verified: set[Node] = set()
+    kinds: set[Kind] = set()
     if settings.verify:
-        verify(graph)
+        verify(graph, kinds=kinds)
         verified.update(graph.nodes)
     for step in passes:
         before, start = graph, time.perf_counter()
@@ -89,16 +90,18 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass], *, observe: Callable[[str
         if "times" in settings.dump:
             trace.show_time(step.name, before, graph, seconds)
         if settings.verify and graph is not before:
-            _verify_after(step, before, graph, verified)
+            _verify_after(step, before, graph, verified, kinds)
         if observe:
             observe(step.name, graph, seconds)
     return graph
 
 
-def _verify_after(step: Pass, before: Graph, after: Graph, verified: set[Node]) -> None:
-    """Valid, and seen from outside the same: inputs, names and types of outputs. Nodes known to be valid are not looked at again."""
+def _verify_after(step: Pass, before: Graph, after: Graph, verified: set[Node], kinds: set[Kind]) -> None:
+    """Valid, and seen from outside the same: inputs, names and types of outputs. Nodes and kinds known to be valid are not looked at
+    again.
+    """
     try:
-        verify(after, verified)
+        verify(after, verified, kinds)
     except InvalidGraph as error:
         raise InvalidGraph(f"after pass {step.name}: {error}") from error
     verified.update(after.nodes)
