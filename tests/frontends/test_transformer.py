@@ -14,7 +14,7 @@ from tgen.frontends.onnx import load_onnx
 from tgen.ir.errors import InvalidModel, Unsupported
 
 WORDS, LONGEST, KINDS, BATCH, LENGTH, HIDDEN = 19, 9, 2, 3, 7, 16
-REAL, WHOLE = np.float32, np.int32
+REAL, WHOLE, LONG = np.float32, np.int32, np.int64
 
 # operator → (dtype and shape of each input, "" for none; outputs; attributes)
 CASES: dict[str, tuple[str, list[Any], list[str], dict[str, Any]]] = {
@@ -43,6 +43,35 @@ CASES: dict[str, tuple[str, list[Any], list[str], dict[str, Any]]] = {
         ["y", "count", "sum"],
         {"epsilon": 1e-5, "mask_index_type": 1},
     ),
+    "quick_gelu": ("QuickGelu", [(REAL, (LENGTH, HIDDEN))], ["y"], {"alpha": 1.25}),
+    "matmul": ("FusedMatMul", [(REAL, (BATCH, 4, 5)), (REAL, (BATCH, 6, 5))], ["y"], {"alpha": 0.5, "transB": 1}),
+    "matmul, a": ("FusedMatMul", [(REAL, (BATCH, 2, 4, 5)), (REAL, (4, 6))], ["y"], {"transA": 1}),
+    "matmul, batches last": (
+        "FusedMatMul",
+        [(REAL, (4, BATCH, 5)), (REAL, (6, BATCH, 5))],
+        ["y"],
+        {"transBatchA": 1, "transBatchB": 1, "transB": 1},
+    ),
+    "skip, root": (
+        "SkipSimplifiedLayerNormalization",
+        [*[(REAL, (BATCH, LENGTH, HIDDEN))] * 2, *[(REAL, (HIDDEN,))] * 2],
+        ["y", "", "", "sum"],
+        {"epsilon": 1e-5},
+    ),
+    "root": ("SimplifiedLayerNormalization", [(REAL, (BATCH, LENGTH, HIDDEN)), (REAL, (HIDDEN,))], ["y"], {"epsilon": 1e-4}),
+    "rotary": ("RotaryEmbedding", [(REAL, (BATCH, LENGTH, 24)), (LONG, (BATCH, LENGTH)), *[(REAL, (LONGEST, 4))] * 2], ["y"], {}),
+    "rotary, by head": (
+        "RotaryEmbedding",
+        [(REAL, (BATCH, 3, LENGTH, 8)), (LONG, (1,)), *[(REAL, (LONGEST, 4))] * 2],
+        ["y"],
+        {"interleaved": 1},
+    ),
+    "rotary, in part": (
+        "RotaryEmbedding",
+        [(REAL, (BATCH, LENGTH, 24)), (LONG, (1,)), *[(REAL, (LONGEST, 3))] * 2],
+        ["y"],
+        {"num_heads": 3, "rotary_embedding_dim": 6, "interleaved": 1},
+    ),
 }
 
 
@@ -53,7 +82,8 @@ def model_of(op_type: str, inputs: list[Any], outputs: list[str], attributes: di
         for name, given in zip(names, inputs)
         if given
     ]
-    node = helper.make_node(op_type, names, outputs, domain="com.microsoft", **attributes)
+    domain = "" if op_type == "SimplifiedLayerNormalization" else "com.microsoft"  # which ONNX Runtime keeps among ONNX's own
+    node = helper.make_node(op_type, names, outputs, domain=domain, **attributes)
     graph = helper.make_graph([node], "one", infos, [onnx.ValueInfoProto(name=n) for n in outputs if n])
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
@@ -68,7 +98,7 @@ def test_agrees_with_onnx_runtime(name: str, rng: np.random.Generator) -> None:
     model = model_of(op_type, inputs, outputs, attributes)
     feeds = {}
     for k, (dtype, shape) in ((k, given) for k, given in enumerate(inputs) if given):
-        feeds[f"x{k}"] = rng.standard_normal(shape).astype(REAL) if dtype is REAL else rng.integers(0, 2, shape, WHOLE)
+        feeds[f"x{k}"] = rng.standard_normal(shape).astype(REAL) if dtype is REAL else rng.integers(0, 2, shape, dtype)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     found = build_executable(load_onnx(model)).run(feeds)
     for output, want in zip(filter(None, outputs), session.run(None, feeds), strict=True):
