@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,15 +80,17 @@ class Artefact:
         return Artefact(Manifest.from_json(head["manifest"]), code, weights)
 
 
-def serialised(manifest: Manifest, weights: Callable[[], np.ndarray], code: Callable[[], bytes]) -> Iterator[Any]:
+def serialised(manifest: Manifest, weights: Iterable[np.ndarray], code: Callable[[], bytes]) -> Iterator[Any]:
     """An artefact as byte strings to be written one after another. Its parts are asked for when their turn comes, so that one can be
-    written while another is still made.
+    written while another is still made. weights: bytes that follow each other.
     """
-    block = weights()
-    yield block.data
+    size = 0
+    for part in weights:
+        yield part.data
+        size += part.size
     text = code()
     yield text
-    head = json.dumps({"manifest": manifest.to_json(), "code": len(text), "weights": int(block.size)}).encode()
+    head = json.dumps({"manifest": manifest.to_json(), "code": len(text), "weights": size}).encode()
     yield head
     yield _HEAD_BYTES.pack(len(head))
 

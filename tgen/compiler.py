@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from .codegen import llvm
 from .codegen.llvm import machine_of
 from .codegen.program import emit_program
 from .collector import uncollected
-from .ir.graph import Graph
+from .ir.graph import Graph, Tensor
 from .ir.ops.assume import assumptions
 from .passes.pipeline import pipeline, run_pipeline
 from .plan.build import build
@@ -56,19 +56,23 @@ def compile_graph(
     """
     fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
     plan = build(fused)
-    ir = emit_program(plan, target, profile)
     machine = machine_of(target)
-    _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
     manifest = Manifest(
         plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
         len(plan.steps), len(plan.kernels), target.needs, assumptions(graph),
     )  # fmt: skip
-    with ThreadPoolExecutor(2, "tgen-compile") as threads:  # all three at once: none of them needs the interpreter much
-        code = threads.submit(llvm.compile_object, ir, machine)
-        weights = threads.submit(packed_weights, plan)
+    # Packing, LLVM and writing need the interpreter little: they are done beside the rest and each other.
+    with ThreadPoolExecutor(1, "tgen-pack") as packer, ThreadPoolExecutor(1, "tgen-llvm") as compiler:
+        block = aligned_bytes(plan.weight_bytes)
+        parts = packed_weights(plan, block, packer)
+        ir = emit_program(plan, target, profile)
+        code = compiler.submit(llvm.compile_object, ir, machine)
+        _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
         if keep:
-            keep(serialised(manifest, weights.result, code.result))
-    return Compiled(Artefact(manifest, code.result(), weights.result()), plan, ir, machine)
+            keep(serialised(manifest, (part.result() for part in parts), code.result))
+        for part in parts:
+            part.result()
+    return Compiled(Artefact(manifest, code.result(), block), plan, ir, machine)
 
 
 def _dump(levels: dict[str, Callable[[], str]]) -> None:
@@ -79,10 +83,14 @@ def _dump(levels: dict[str, Callable[[], str]]) -> None:
             trace.show(name, text())
 
 
-def packed_weights(plan: Plan) -> np.ndarray:
-    """All constants in one block of bytes, as the plan places them."""
-    block = aligned_bytes(plan.weight_bytes)
-    for at, tensor in plan.weights:
-        raw = np.ascontiguousarray(tensor.array).reshape(-1).view(np.uint8)
-        block[at : at + raw.size] = raw
-    return block
+def packed_weights(plan: Plan, block: np.ndarray, threads: Executor) -> list[Future[np.ndarray]]:
+    """Writes all constants into a block of bytes, as the plan places them; gives the block's parts, in order, as they are done."""
+    places = sorted(plan.weights, key=lambda place: place[0])
+    ends = [*(at for at, _ in places[1:]), block.size]
+    return [threads.submit(_placed, block, at, end, tensor) for (at, tensor), end in zip(places, ends)]
+
+
+def _placed(block: np.ndarray, start: int, end: int, tensor: Tensor) -> np.ndarray:
+    raw = np.ascontiguousarray(tensor.array).reshape(-1).view(np.uint8)
+    block[start : start + raw.size] = raw
+    return block[start:end]
