@@ -13,7 +13,7 @@ from ..ir.builder import Builder
 from ..ir.expr import Index, Load, walk
 from ..ir.forms import Join, Map
 from ..ir.graph import Graph, Node, Value
-from ..ir.ops.movement import Transpose, channels_first, channels_last
+from ..ir.ops.movement import Reshape, Transpose, channels_first, channels_last
 from ..ir.ops.windows import Windows
 from ..ir.rewrite import make, rewrite
 from . import views
@@ -21,7 +21,7 @@ from . import views
 
 def layout(graph: Graph) -> Graph:
     """evaluate is unchanged."""
-    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined]), [in_order])
+    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined, shuffled]), [in_order])
 
 
 def in_order(node: Node, *inputs: Value) -> Value | None:
@@ -65,6 +65,27 @@ def joined(node: Node, *inputs: Value) -> Value | None:
     perm = channels_first(node.types[0].rank)
     op = dataclasses.replace(node.op, axis=perm[form.axis])
     return make(node, Transpose(perm), make(node, op, *(s for s in sources if s)))
+
+
+def shuffled(node: Node, *inputs: Value) -> Value | None:
+    """reshape(swap(reshape(first(x)))) = first(reshape(swap(reshape(x)))) where channels alone are seen as a matrix, which is transposed"""
+    if not isinstance(node.op, Reshape) or not isinstance(inputs[0].op, Transpose):
+        return None
+    (matrix,) = inputs[0].node.inputs
+    x = _source(matrix.node.inputs[0]) if isinstance(matrix.op, Reshape) else None
+    if x is None or matrix.type.rank != x.type.rank + 1:
+        return None
+    batch, *space, channels = x.type.shape
+    first, rows, columns, *rest = matrix.type.shape
+    swap = (0, 2, 1, *range(3, matrix.type.rank))
+    seen = (first, *rest, rows * columns) == (batch, *space, channels) and inputs[0].op.perm == swap
+    if not seen or node.types[0].shape != (batch, channels, *space):
+        return None
+    build, rank = Builder(), x.type.rank
+    with build.origin(node.origin):
+        split = build.reshape(x, shape=(batch, *space, rows, columns))
+        turned = build.transpose(split, perm=(*range(rank - 1), rank, rank - 1))
+        return make(node, Transpose(channels_first(rank)), build.reshape(turned, shape=x.type.shape))
 
 
 def _source(value: Value) -> Value | None:
