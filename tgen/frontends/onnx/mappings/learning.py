@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....ir.dtypes import F32
+from ....ir.dtypes import F32, I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ..call import Call
 from ..registry import onnx_op
 
 ML = "ai.onnx.ml"
+TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")  # by number, where an operator names them so
+ALMOST_ZERO = 1e-7  # what ONNX Runtime takes for a score of 0
 
 
 @onnx_op("ArrayFeatureExtractor", domain=ML)
@@ -66,14 +68,56 @@ def imputer(call: Call, x: Value) -> Value:
 def linear_regressor(call: Call, x: Value) -> Value:
     """x [n, features] · coefficients [targets, features]ᵀ + intercepts, in float32"""
     b, targets = call.build, call.attr("targets")
-    if call.attr("post_transform") != "NONE":
-        raise Unsupported(f"post_transform {call.attr('post_transform')!r}")
     coefficients, features = np.array(call.required("coefficients"), np.float32), x.type.shape[-1]
     if x.type.rank != 2 or targets < 1 or coefficients.size != targets * features:
         raise InvalidModel(f"{_named(call)}: {coefficients.size} coefficients for {x.type} and {targets} targets")
     out: Value = b.matmul(b.cast(x, to=F32), b.constant(np.ascontiguousarray(coefficients.reshape(targets, -1).T)))
     intercepts = call.attr("intercepts")
-    return b.add(out, b.constant(np.array(intercepts, np.float32))) if intercepts else out
+    return transformed(call, b.add(out, b.constant(np.array(intercepts, np.float32))) if intercepts else out)
+
+
+@onnx_op("LinearClassifier", domain=ML)
+def linear_classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
+    """(label of the greatest score, scores); scores: x · coefficients [classes, features]ᵀ + intercepts, in float32
+
+    One row of coefficients for two classes: the score of the second; the first has the opposite one, or what is left to 1.
+    """
+    b, width, named = call.build, x.type.shape[-1], call.attr("classlabels_ints")
+    coefficients = np.array(call.required("coefficients"), np.float32)
+    classes = len(named or call.attr("classlabels_strings") or ())
+    if x.type.rank != 2 or not isinstance(width, int) or not width or coefficients.size not in (width, classes * width):
+        raise InvalidModel(f"{_named(call)}: {coefficients.size} coefficients for {x.type} and {classes} classes")
+    scores = b.matmul(b.cast(x, to=F32), b.constant(np.ascontiguousarray(coefficients.reshape(-1, width).T)))
+    if call.attr("intercepts"):
+        scores = b.add(scores, b.constant(np.array(call.attr("intercepts"), np.float32)))
+    if scores.type.shape[1] == classes:
+        return labels_of(call, b.arg_max(scores, axis=1, keepdims=False), named), transformed(call, scores)
+    if classes != 2 or call.attr("post_transform") not in ("NONE", "LOGISTIC"):
+        raise Unsupported(f"one score for {classes} classes with post_transform {call.attr('post_transform')!r}")
+    best = b.cast(b.reshape(b.greater(scores, 0.0), shape=x.type.shape[:1]), to=I64)
+    return labels_of(call, best, named), transformed(call, b.concat(b.neg(scores), scores, axis=1))
+
+
+def labels_of(call: Call, places: Value, labels: list[int] | None) -> Value | None:
+    """The labels at these places; None if they are strings."""
+    return None if not labels else call.build.gather(call.build.constant(np.array(labels, np.int64)), places)
+
+
+def transformed(call: Call, scores: Value) -> Value:
+    """Scores [rows, classes] by the attribute post_transform. Raises Unsupported for PROBIT."""
+    b, kind = call.build, call.attr("post_transform", "NONE")
+    kind = kind if isinstance(kind, str) else TRANSFORMS[kind]
+    if kind == "NONE":
+        return scores
+    if kind == "LOGISTIC":
+        return b.sigmoid(scores)
+    if kind == "SOFTMAX":
+        return b.softmax(scores, axis=-1)
+    if kind != "SOFTMAX_ZERO":
+        raise Unsupported(f"post_transform {kind!r}")
+    weights = b.exp(b.sub(scores, b.reduce_max(scores, axes=(-1,))))
+    kept = b.where(b.greater(b.abs(scores), ALMOST_ZERO), weights, 0.0)
+    return b.div(kept, b.reduce_sum(kept, axes=(-1,)))
 
 
 @onnx_op("FeatureVectorizer", domain=ML)
