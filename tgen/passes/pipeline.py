@@ -24,6 +24,7 @@ from .layout import layout
 from .lower import lower
 from .narrow import narrow
 from .precision import faster_on, precision
+from .quantised import quantised
 from .rows import rows
 from .select import select
 from .select_attention import select_attention
@@ -46,6 +47,7 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
     """All passes from a loaded graph to one that can be planned. level: the precision asked for; mask: of a ragged batch, if it is one."""
     over = (Pass("ragged", lambda g: over_tokens(g, mask)),) if mask else ()
     return (
+        Pass("quantised", quantised),  # before 8-bit weights are folded to float32
         Pass("fold-model", fold),  # weights that the model computes: before composites hide in small ops
         Pass("attention", attention),  # while a softmax is still one op
         Pass("decompose", decompose),
