@@ -28,6 +28,7 @@ CASES: dict[str, tuple[str, np.ndarray, dict[str, Any]]] = {
     "imputer, whole": ("Imputer", WHOLE, {"imputed_value_int64s": [11], "replaced_value_int64": 3}),
     "regressor": ("LinearRegressor", PLAIN, {"coefficients": np.arange(8) / 7, "intercepts": [0.5, -1.0], "targets": 2}),
     "encoder": ("LabelEncoder", WHOLE, {"keys_int64s": [3, 7], "values_floats": [0.5, 2.5], "default_float": -4.0}),
+    "encoder, NaN": ("LabelEncoder", REAL, {"keys_floats": [1.5, float("nan"), 2.0], "values_floats": [10.0, 20.0, 30.0]}),
     "encoder, default": ("LabelEncoder", PLAIN, {"keys_floats": [1.5, 0.25], "values_int64s": [10, 20]}),
 }
 
@@ -36,7 +37,7 @@ def model_of(op_type: str, x: np.ndarray, attributes: dict[str, Any]) -> onnx.Mo
     info = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), ["rows", x.shape[1]])
     node = helper.make_node(op_type, ["x"], ["y"], domain="ai.onnx.ml", **attributes)
     graph = helper.make_graph([node], "one", [info], [onnx.ValueInfoProto(name="y")])
-    imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 4)]
     return helper.make_model(graph, opset_imports=imports, ir_version=8)
 
 

@@ -134,14 +134,16 @@ def label_encoder(call: Call, x: Value) -> Value:
     """The value of the key that x equals, else the default. Numbers only: x and values of int64 or float32."""
     b = call.build
     keys, values, default = (_table(call, name) for name in ("keys", "values", "default"))
-    if keys is None or values is None or len(keys) != len(values):
+    if keys is None or values is None or not len(keys) == len(values) > 0:
         raise InvalidModel(f"{_named(call)}: as many keys as values are wanted")
     fill = default if default is not None else np.array([-1 if values.dtype == np.int64 else 0], values.dtype)
-    out = b.full(b.constant(fill.reshape(())[()]), shape=x.type.shape)
-    for key, value in zip(keys.tolist(), values):  # of equal keys the last counts
-        same = b.is_nan(x) if key != key else b.equal(x, b.constant(key, x.type.dtype))
-        out = b.where(same, b.constant(value), out)
-    return out
+    table, numbers = b.constant(np.concatenate([fill.reshape(1).astype(values.dtype), values])), np.arange(1, len(keys) + 1)
+    same = b.equal(b.unsqueeze(x, axes=(-1,)), b.constant(keys.astype(x.type.dtype.numpy)))
+    at = b.reduce_max(b.where(same, b.constant(numbers), 0), axes=(-1,), keepdims=False)  # of equal keys the last counts
+    if np.isnan(keys).any():
+        at = b.where(b.is_nan(x), b.constant(int(numbers[np.isnan(keys)].max())), at)
+    encoded: Value = b.gather(table, at)
+    return encoded
 
 
 def _table(call: Call, what: str) -> np.ndarray | None:
