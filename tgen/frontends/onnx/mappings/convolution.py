@@ -17,7 +17,7 @@ from ..registry import onnx_op
 
 
 @dataclass(frozen=True)
-class _Geometry:
+class Geometry:
     """Where windows are, by axis of space: see the op `windows`; after: the padding behind the last element; behind: what windows reach of it
     and beyond.
     """
@@ -55,7 +55,7 @@ class _Geometry:
         return out
 
 
-def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> _Geometry:
+def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> Geometry:
     """Raises InvalidModel for attributes that do not fit x."""
     space = x.type.shape[2:]
     ones = (1,) * len(space)
@@ -85,7 +85,7 @@ def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> _Geometry:
         pads.append((before, after))
         behind.append(dim_max((count - 1) * stride + reach - extent - before, after) if rounds_up else after)
     first, last = (tuple(p[side] for p in pads) for side in (0, 1))
-    return _Geometry(kernel, tuple(sizes), strides, dilations, first, last, tuple(behind))
+    return Geometry(kernel, tuple(sizes), strides, dilations, first, last, tuple(behind))
 
 
 def _checked(call: Call, x: Value, weights: Value) -> tuple[int, int, int, tuple[int, ...]]:
@@ -124,12 +124,12 @@ def conv(call: Call, x: Value, weights: Value, bias: Value | None = None) -> Val
         last = b.reduce_sum(b.mul(windows, factors), axes=tuple(range(1 + space, 1 + 2 * space)), keepdims=False)
         last = last if bias is None else b.add(last, bias)
     else:
-        last = _product_of_windows(call, windows, weights, bias, group)
+        last = product_of_windows(call, windows, weights, bias, group)
     out: Value = b.transpose(last, perm=channels_first(rank))
     return out
 
 
-def _product_of_windows(call: Call, windows: Value, weights: Value, bias: Value | None, group: int) -> Value:
+def product_of_windows(call: Call, windows: Value, weights: Value, bias: Value | None, group: int) -> Value:
     """[n, o…, m] of windows [n, o…, k…, c], weights [m, c / group, k…] and bias [m]"""
     b, (outer, inner, *kernel) = call.build, (int(d) for d in weights.type.shape)  # type: ignore[arg-type]
     space = len(kernel)
@@ -163,7 +163,7 @@ def conv_integer(call: Call, x: Value, weights: Value, x_zero: Value | None = No
 
 
 def _pooled(call: Call, how: str, windows: Value) -> Value:
-    """[n, c, o…] of windows [n, o…, k…, c] (see `_Geometry.last`): computed channels last"""
+    """[n, c, o…] of windows [n, o…, k…, c] (see `Geometry.last`): computed channels last"""
     space = windows.type.rank // 2 - 1
     last = getattr(call.build, how)(windows, axes=tuple(range(1 + space, 1 + 2 * space)), keepdims=False)
     out: Value = call.build.transpose(last, perm=channels_first(space + 2))
