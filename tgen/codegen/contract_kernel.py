@@ -15,6 +15,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..ir import mathlib
+from ..ir.dims import product
 from ..kernels.specs import ContractKernel
 from ..targets.tile import MacTile
 from .context import I64, PTR, FunctionContext
@@ -77,37 +78,60 @@ class _ContractEmitter:
             column = self.b.mul(panel, I64(kernel.panel))
             width = c.minimum(self.b.sub(columns, column), I64(kernel.panel))
             self._find_rows(first_row, last_row)
-            with self._depth_blocks() as (k, along, depth, last), c.loop(first_row, last_row, self.block_rows) as at:
+            with self._depth_blocks() as (k, along, depth, segments, last), c.loop(first_row, last_row, self.block_rows) as at:
                 row, count = self._cut(at, first_row, last_row)
                 out = self._accumulators(self.b.sub(at, first_row))
-                ahead = self._ahead(self.b.sub(row, first_row), count, self.b.sub(last_row, first_row), depth)
+                whole = depth if segments is None else self.b.mul(depth, segments)
+                ahead = self._ahead(self.b.sub(row, first_row), count, self.b.sub(last_row, first_row), whole)
                 start, stride = self._rows_of_a(row, first_row)
                 here = [c.at(p, self.b.add(start, along)) for p in a]
-                self._multiply(here, stride, b, count, k, depth, out, [*self._panels(width), *ahead])
+                more = [*self._segments(segments), *self._panels(width), *ahead]
+                self._multiply(here, stride, b, count, k, depth, out, more)
                 with c.when(last):
                     self._mend(a, b, row, count, width, out)
                     self._epilogue(position, row, count, column, width, out)
         return c.finish()
 
     @contextlib.contextmanager
-    def _depth_blocks(self) -> Iterator[tuple[Any, Any, Any, Any]]:
-        """For each part of k that is done at a time: its first k, bytes along A to there, how much it is, whether it is the last."""
+    def _depth_blocks(self) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
+        """For each part of k that is done at a time: its first k, bytes along A to there, how much it is, how many segments of so much
+        (None: one), whether it is the last.
+        """
         kernel, c, windows = self.kernel, self.c, self.kernel.windows
         size = I64(kernel.depth_block)
         if windows is None:
             depth, stride = c.dim(kernel.depth), self._strides()[1]
             with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as k:
                 last = self.b.icmp_signed(">=", self.b.add(k, size), depth)
-                yield k, self.b.mul(k, stride), c.minimum(self.b.sub(depth, k), size), last
+                yield k, self.b.mul(k, stride), c.minimum(self.b.sub(depth, k), size), None, last
             return
-        *outer, depth = (c.dim(extent) for extent, _ in windows.depths)
-        *strides, stride = (c.dim(s * kernel.inputs[0].size) for _, s in windows.depths)
-        segments = c.dim(windows.segments)
-        with c.loop(I64(0), segments) as segment, c.loop(I64(0), depth, kernel.depth_block) as within:
-            last_here = self.b.icmp_signed(">=", self.b.add(within, size), depth)
-            last = self.b.and_(last_here, self.b.icmp_signed("==", segment, self.b.sub(segments, I64(1))))
-            along = self._dot([*c.decompose(segment, outer), within], [*strides, stride])
-            yield self.b.add(self.b.mul(segment, depth), within), along, c.minimum(self.b.sub(depth, within), size), last
+        strides = [c.dim(s * kernel.inputs[0].size) for _, s in windows.depths]
+        *outer, segments, depth = [I64(1)] * (len(strides) == 1) + [c.dim(extent) for extent, _ in windows.depths]
+        count, together = c.dim(product([extent for extent, _ in windows.depths[:-2]])), self._together()
+        with (
+            c.loop(I64(0), count) as turn,
+            c.loop(I64(0), segments, together) as first,
+            c.loop(I64(0), depth, kernel.depth_block) as within,
+        ):
+            last = self.b.icmp_signed(">=", self.b.add(within, size), depth)
+            last = self.b.and_(last, self.b.icmp_signed(">=", self.b.add(first, I64(together)), segments))
+            last = self.b.and_(last, self.b.icmp_signed("==", turn, self.b.sub(count, I64(1))))
+            position = [*c.decompose(turn, outer), first, within][-len(strides) :]
+            k = self.b.add(self.b.mul(self.b.add(self.b.mul(turn, segments), first), depth), within)
+            here = c.minimum(self.b.sub(segments, first), I64(together)) if len(strides) > 1 else None
+            yield k, self._dot(position, strides), c.minimum(self.b.sub(depth, within), size), here, last
+
+    def _together(self) -> int:
+        """How many segments a micro-kernel does at a time: as much of k as is done at a time elsewhere."""
+        assert self.kernel.windows is not None
+        depth = self.kernel.windows.depths[-1][0]
+        return max(1, self.kernel.depth_block // depth) if isinstance(depth, int) and depth else 1
+
+    def _segments(self, count: Any) -> list[Any]:
+        """Bytes between segments of A and how many there are (see `micro_kernel`)."""
+        if count is None or self.kernel.windows is None:
+            return []
+        return [self.c.dim(self.kernel.windows.depths[-2][1] * self.kernel.inputs[0].size), count]
 
     def _dot(self, position: Sequence[Any], strides: Sequence[Any]) -> Any:
         total = I64(0)
@@ -207,9 +231,11 @@ class _ContractEmitter:
         steps = self._steps(depth)
         bytes_apart = (stride * kernel.inputs[kernel.a_parts].size for stride in kernel.b_strides[-2:])
         known_step, known_tile = (n if isinstance(n, int) else None for n in bytes_apart)
+        windows = kernel.windows
         access = Access(
-            kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead, kernel.inner, kernel.panels, kernel.windows is not None
-        )
+            kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead, kernel.inner, kernel.panels,
+            windows is not None, windows is not None and len(windows.depths) > 1,
+        )  # fmt: skip
         out_stride = I64(kernel.panel * kernel.accumulate.size)
         arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *more]
         call_micro_kernel(c, tile, kernel.product, self.variants, access, count, arguments)

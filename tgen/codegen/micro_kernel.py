@@ -28,6 +28,7 @@ class Access:
     unit_k: elements of A lie side by side along k. b_step, b_tile: bytes from step to step and from tile to tile of B; None: known
     in each call only. Known ones are part of addresses: the loop needs no registers for them. ahead: B is worth reading ahead.
     inner, panels: see `ContractKernel`. by_offset: in place of a stride between rows of A comes where their offsets in bytes are.
+    segments: k runs along A several times, each from another place on.
     """
 
     unit_k: bool
@@ -37,11 +38,15 @@ class Access:
     inner: int = 1
     panels: int = 1
     by_offset: bool = False
+    segments: bool = False
 
     def __str__(self) -> str:
         known = "".join(f".{name}{value}" for name, value in (("step", self.b_step), ("tile", self.b_tile)) if value is not None)
         layout = "".join(f".{name}{value}" for name, value in (("inner", self.inner), ("panels", self.panels)) if value > 1)
-        return ("" if self.unit_k else ".strided") + (".by_offset" if self.by_offset else "") + known + layout + (".ahead" if self.ahead else "")
+        along = (
+            ("" if self.unit_k else ".strided") + (".by_offset" if self.by_offset else "") + (".segments" if self.segments else "")
+        )
+        return along + known + layout + (".ahead" if self.ahead else "")
 
 
 def row_variants(tile: MacTile, rows: int, extent: Any, least: int = 1) -> list[int]:
@@ -82,13 +87,14 @@ def micro_kernel(module: ll.Module, tile: MacTile, rows: int, product: Product, 
     """One block: `rows` by product.block[1] tiles over any number of k steps. Made once a module.
 
         void micro(a…, b…, i64 row_stride, i64 k_stride, i64 b_step, i64 b_tile, i64 last_row, i64 steps, i64 k, ptr out, i64 out_stride,
+                   i64 a_segment, i64 segments,                                                       (these two: if access.segments)
                    i64 b_panel, i64 last_panel,                                                      (these two: if access.panels > 1)
                    i64 ahead, i64 ahead_step)                                                              (these two: if access.ahead)
 
     out = (k == 0 ? 0 : out) + Σ; all strides in bytes. A pointer for each part of A (at the block's first row and k) and of B (at the
     panel's first step). Rows past last_row read it again; whole tiles of them are written all the same, to be ignored; so it is with
-    panels of B's layout past last_panel. Step s fetches
-    what lies `ahead + s·ahead_step` bytes after B's pointers; it need not exist.
+    panels of B's layout past last_panel. With segments, the steps are done for each of them, a_segment bytes apart in A; B goes on. Step
+    s fetches what lies `ahead + s·ahead_step` bytes after B's pointers; it need not exist.
     """
     columns = product.block[1]
     products = "".join(f"{i}{j}" for i, j in product.products)
@@ -114,12 +120,15 @@ class _MicroEmitter:
         self.tile, self.rows, self.columns, self.product, self.access = tile, rows, columns, product, access
         parts = product.a_parts + product.b_parts
         known = [PTR] * parts + [I64] * 7 + [PTR, I64]
-        self.c = FunctionContext(module, name, known + [I64, I64] * ((access.panels > 1) + access.ahead), (), features)
+        pairs = access.segments + (access.panels > 1) + access.ahead
+        self.c = FunctionContext(module, name, known + [I64, I64] * pairs, (), features)
         self.c.function.attributes.add("noinline")
         arguments = self.c.function.args
         self.a, self.bs = arguments[: product.a_parts], arguments[product.a_parts : parts]
         self.row_stride, self.k_stride, b_step, b_tile, self.last_row, self.steps, self.k = arguments[parts : parts + 7]
         self.out, self.out_stride, *rest = arguments[parts + 7 :]
+        self.segments = rest[: 2 * access.segments]
+        rest = rest[2 * access.segments :]
         self.panel_offsets, self.ahead = self._panels(rest[:2]), rest[2 * (access.panels > 1) :]
         self.b_step = b_step if access.b_step is None else I64(access.b_step)
         self.b_tile = b_tile if access.b_tile is None else I64(access.b_tile)
@@ -131,15 +140,34 @@ class _MicroEmitter:
         slots = [c.slot(tile.vector) for _ in range(self.rows * self.columns)] if tile.broadcast else None  # type: ignore[attr-defined]
         self._start(slots)
         a_rows = [(self._row_offset(i * tile.m), self._stride(i)) for i in range(self.rows)]
-        unroll = tile.unroll
+        if self.access.segments:
+            stride, count = self.segments
+            with c.loop(I64(0), count) as segment:
+                self._go_to(segment, stride)
+                self._depth(a_rows, slots)
+        else:
+            self._depth(a_rows, slots)
+        self._store(slots)
+        return c.finish()
+
+    def _go_to(self, segment: Any, stride: Any) -> None:
+        """Pointers and what is fetched as at the first step of a segment, which comes behind all steps of those before."""
+        b, before = self.c.b, self.c.b.mul(segment, self.steps)
+        along_b = b.mul(before, self.b_step)
+        self.a = [self.c.at(p, b.mul(segment, stride)) for p in self.a]
+        self.bs = [self.c.at(p, along_b) for p in self.bs]
+        if self.ahead:
+            first, step = self.ahead
+            self.ahead = [b.sub(b.add(first, b.mul(before, step)), along_b), step]
+
+    def _depth(self, a_rows: Sequence[tuple[Any, Any]], slots: list[Any] | None) -> None:
+        c, unroll = self.c, self.tile.unroll
         whole = c.b.and_(self.steps, I64(-unroll))
         if unroll > 1:
             with c.loop(I64(0), whole, unroll) as step:
                 self._steps([c.b.add(step, I64(u)) for u in range(unroll)], a_rows, slots)
         with c.loop(whole if unroll > 1 else I64(0), self.steps) as step:
             self._steps([step], a_rows, slots)
-        self._store(slots)
-        return c.finish()
 
     def _start(self, slots: list[Any] | None) -> None:
         """Zero, or what earlier blocks of k left in `out`."""

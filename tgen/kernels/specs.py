@@ -84,11 +84,6 @@ class ReadWindows:
     rows: tuple[tuple[DimLike, DimLike], ...]
     depths: tuple[tuple[DimLike, DimLike], ...]
 
-    @property
-    def segments(self) -> DimLike:
-        """How often k runs along the last of its axes."""
-        return product([extent for extent, _ in self.depths[:-1]])
-
 
 @dataclass(frozen=True)
 class ContractKernel:
