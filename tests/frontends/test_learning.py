@@ -29,6 +29,8 @@ CASES: dict[str, tuple[str, np.ndarray, dict[str, Any]]] = {
     "regressor": ("LinearRegressor", PLAIN, {"coefficients": np.arange(8) / 7, "intercepts": [0.5, -1.0], "targets": 2}),
     "encoder": ("LabelEncoder", WHOLE, {"keys_int64s": [3, 7], "values_floats": [0.5, 2.5], "default_float": -4.0}),
     "encoder, NaN": ("LabelEncoder", REAL, {"keys_floats": [1.5, float("nan"), 2.0], "values_floats": [10.0, 20.0, 30.0]}),
+    "one hot": ("OneHotEncoder", WHOLE, {"cats_int64s": [3, -1, 0], "zeros": 1}),
+    "one hot, cut": ("OneHotEncoder", PLAIN * 1.5, {"cats_int64s": [2, -3, 0]}),
     "encoder, default": ("LabelEncoder", PLAIN, {"keys_floats": [1.5, 0.25], "values_int64s": [10, 20]}),
 }
 
@@ -61,6 +63,7 @@ def test_agrees_with_onnxruntime(name: str) -> None:
         ("Scaler", {"offset": [1.0, 2.0], "scale": [1.0]}, InvalidModel, "2 parameters"),
         ("LinearRegressor", {"coefficients": [1.0], "targets": 1}, InvalidModel, "1 coefficients"),
         ("LinearRegressor", {"coefficients": [1.0] * 4, "post_transform": "PROBIT"}, Unsupported, "PROBIT"),
+        ("OneHotEncoder", {"cats_int64s": [1], "zeros": 0}, Unsupported, "zeros = 0"),
         ("LabelEncoder", {"keys_strings": ["a"], "values_floats": [1.0]}, Unsupported, "strings"),
         ("LabelEncoder", {"keys_floats": [1.0, 2.0], "values_floats": [1.0]}, InvalidModel, "as many keys"),
     ],

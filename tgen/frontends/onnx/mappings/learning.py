@@ -146,6 +146,19 @@ def label_encoder(call: Call, x: Value) -> Value:
     return encoded
 
 
+@onnx_op("OneHotEncoder", domain=ML)
+def one_hot_encoder(call: Call, x: Value) -> Value:
+    """[…, categories] in float32: 1 where x, cut to a whole number, is that category. Raises Unsupported if others are an error."""
+    b, categories = call.build, call.attr("cats_int64s")
+    if not categories:
+        raise Unsupported("strings")
+    if not call.attr("zeros"):
+        raise Unsupported("zeros = 0: a run that fails for a number that is no category")
+    whole = b.unsqueeze(b.cast(x, to=I64), axes=(-1,))
+    hot: Value = b.cast(b.equal(whole, b.constant(np.array(categories, np.int64))), to=F32)
+    return hot
+
+
 def _table(call: Call, what: str) -> np.ndarray | None:
     """The attribute that holds keys, values or the default, whatever its type is called. Raises Unsupported for strings."""
     end = "" if what == "default" else "s"
