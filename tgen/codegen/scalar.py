@@ -192,7 +192,10 @@ class Emitter:
         lanes = self.scope.lanes
         if lanes == 1 or (looked is None and step in (0, 1)):
             count = lanes if step == 1 else 1
-            self._write(self.spread(value, count) if count >= value[1] else value[0], dtype, pointer, base, count)
+            one = (
+                value[0] if value[1] <= count else self.b.extract_element(value[0], I32(0))
+            )  # of an axis that has one element only
+            self._write(self.spread((one, min(value[1], count)), count), dtype, pointer, base, count)
             return
         spread = self.spread(value, lanes)
         for lane, at in enumerate(self._positions(base, step, looked)):
