@@ -71,7 +71,7 @@ _HEADER = """\
 $tensors *
  * Symbols, in the order in which functions take their values: $symbol_list.
  *
- * A context belongs to one run at a time; any number of contexts may run at once. Contexts share the library's threads, which start with
+ * A context belongs to one call at a time; any number of contexts may run at once. Contexts share the library's threads, which start with
  * the first run that needs them and sleep when there is nothing to do. A forked child may go on with its parent's contexts. */
 #ifndef ${upper}_H
 #define ${upper}_H

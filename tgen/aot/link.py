@@ -43,7 +43,7 @@ def find_linker(architecture: str, wanted: str = "") -> list[str]:
     if wanted:
         if shutil.which(wanted) is None:
             raise LinkError(f"there is no linker {wanted!r}")
-        return [wanted]
+        return _command(wanted)
     import platform
 
     names = [f"{architecture}-linux-gnu-ld", "ld.lld", "lld"]
@@ -52,13 +52,18 @@ def find_linker(architecture: str, wanted: str = "") -> list[str]:
     for name in names:
         found = shutil.which(name)
         if found:
-            return [found, "-flavor", "gnu"] if name == "lld" else [found]
+            return _command(found)
     if importlib.util.find_spec("ziglang"):
         return [sys.executable, "-m", "ziglang", "ld.lld"]
     raise LinkError(
         f"no linker for {architecture}: install binutils (Debian: binutils, for other architectures binutils-{architecture.replace('_', '-')}"
         "-linux-gnu), or lld, or the Python package ziglang (pip install 'tgen[link]'); or name one with --linker"
     )
+
+
+def _command(linker: str) -> list[str]:
+    """LLVM's linker is told by its name, or in words, which linker it stands for."""
+    return [linker, "-flavor", "gnu"] if Path(linker).name == "lld" else [linker]
 
 
 def link_shared(
