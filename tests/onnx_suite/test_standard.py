@@ -27,7 +27,7 @@ from tgen.ir.graph import Graph
 
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 CHUNKS = 32
-IMPORTED_AT_LEAST = 1683
+IMPORTED_AT_LEAST = 1890
 
 Arrays = list[Any]
 
