@@ -24,8 +24,8 @@ class TreeEnsemble(Op):
 
     Operands: x [rows, features]; of nodes: features, modes (of `MODES`, + `TRACKS_NAN`) and jumps [nodes, 2] (where true, where false:
     another node, or -1 - a leaf), all i32, thresholds of x's dtype; roots of the trees (as jumps); of leaves: spans i32[leaves + 1]
-    in targets i32[weights] and weights of x's dtype. No node is reached in two ways, so every walk ends. All positions are in
-    range and are not checked: importers see to that. A target that no leaf has is 0.
+    in targets i32[weights] and weights of x's dtype. Every walk ends, and all positions are in range: that is not checked, importers
+    see to it. A target that no leaf has is 0.
     """
 
     targets: int

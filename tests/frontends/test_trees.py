@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from tests.native import build_executable
 from tgen.frontends.onnx import load_onnx
@@ -89,6 +89,54 @@ def test_classifier(
 def test_linear_classifier(transform: str, rng: np.random.Generator) -> None:
     numbers = {"coefficients": rng.standard_normal(3 * WIDTH).tolist(), "intercepts": [0.5, -1.0, 0.0]}
     check("LinearClassifier", {**numbers, "classlabels_ints": [4, 2, 9], "post_transform": transform}, ("label", "scores"), rng)
+
+
+def sets_model(rng: np.random.Generator, *, sets: int | None = None) -> onnx.ModelProto:
+    """One tree of depth 2 all of whose nodes ask for membership of sets, of which there may be `sets` instead."""
+    members = [np.append(rng.choice(6, rng.integers(1, 5), replace=False), np.nan) for _ in range(3 if sets is None else sets)]
+
+    def tensor(values: Any) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.asarray(values))
+
+    node = helper.make_node(
+        "TreeEnsemble",
+        ["x"],
+        ["y"],
+        domain="ai.onnx.ml",
+        n_targets=2,
+        tree_roots=[0],
+        nodes_featureids=rng.integers(0, WIDTH, 3).tolist(),
+        nodes_modes=tensor(np.full(3, 6, np.uint8)),
+        nodes_splits=tensor(np.zeros(3, np.float32)),
+        nodes_truenodeids=[1, 0, 2],
+        nodes_falsenodeids=[2, 1, 3],
+        nodes_trueleafs=[0, 1, 1],
+        nodes_falseleafs=[0, 1, 1],
+        nodes_missing_value_tracks_true=[0, 1, 0],
+        leaf_targetids=[0, 1, 0, 1],
+        leaf_weights=tensor(np.array([1, 2, 3, 4], np.float32)),
+        membership_values=tensor(np.concatenate([*members, []]).astype(np.float32)),
+    )
+    info = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", WIDTH])
+    graph = helper.make_graph([node], "one", [info], [onnx.ValueInfoProto(name="y")])
+    imports = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 5)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10)
+
+
+@pytest.mark.peer("onnxruntime")
+def test_membership_of_sets(rng: np.random.Generator) -> None:
+    import onnxruntime
+
+    model = sets_model(rng)
+    x = rng.integers(0, 6, (40, WIDTH)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (want,) = session.run(None, {"x": x})
+    np.testing.assert_array_equal(build_executable(load_onnx(model)).run({"x": x})["y"], want)
+
+
+def test_too_few_sets_are_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(InvalidModel, match="2 sets for 3 nodes"):
+        load_onnx(sets_model(rng, sets=2))
 
 
 @pytest.mark.parametrize(

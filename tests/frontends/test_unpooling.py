@@ -1,4 +1,4 @@
-"""MaxUnpool, compiled, means what ONNX Runtime says, and is refused where its attributes don't fit."""
+"""MaxUnpool, Col2Im and GlobalLpPool, compiled, mean what ONNX Runtime says, and are refused where attributes don't fit."""
 
 from __future__ import annotations
 
@@ -50,3 +50,59 @@ def test_agrees_with_onnx_runtime(space: tuple[int, ...], attributes: dict[str, 
 def test_attributes_of_other_axes_are_refused() -> None:
     with pytest.raises(InvalidModel, match="attributes of 2 axes"):
         load_onnx(model_of((3, 4), {"kernel_shape": [2]}))
+
+
+def col2im_model(attributes: dict[str, Any], channels: int = 12) -> onnx.ModelProto:
+    """Windows of 2 by 3 elements; the image's height is known in a run only."""
+    infos = [
+        helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", channels, "windows"]),
+        helper.make_tensor_value_info("image", onnx.TensorProto.INT64, [2]),
+    ]
+    block = helper.make_tensor("block", onnx.TensorProto.INT64, [2], [2, 3])
+    node = helper.make_node("Col2Im", ["x", "image", "block"], ["y"], **attributes)
+    graph = helper.make_graph([node], "one", infos, [onnx.ValueInfoProto(name="y")], [block])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@pytest.mark.peer("onnxruntime")
+@pytest.mark.parametrize(
+    ("image", "windows", "attributes"),
+    [
+        ((4, 6), 12, {}),
+        ((5, 7), 12, {"strides": [2, 2], "pads": [1, 0, 1, 2]}),
+        ((6, 9), 20, {"dilations": [2, 2]}),
+    ],
+)
+def test_windows_are_put_back(image: Any, windows: int, attributes: dict[str, Any], rng: np.random.Generator) -> None:
+    import onnxruntime
+
+    model = col2im_model(attributes)
+    feeds = {"x": rng.standard_normal((2, 12, windows)).astype(np.float32), "image": np.array(image)}
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (want,) = session.run(None, feeds)
+    graph = load_onnx(model, values={"image": feeds["image"]})
+    np.testing.assert_allclose(build_executable(graph).run({"x": feeds["x"]})["y"], want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("attributes", [{"strides": [2]}, {"dilations": [0, 1]}, {"pads": [1, 1]}])
+def test_windows_of_other_axes_are_refused(attributes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidModel, match="Col2Im"):
+        load_onnx(col2im_model(attributes), values={"image": np.array([4, 6])})
+
+
+def test_channels_that_are_no_windows_are_refused() -> None:
+    with pytest.raises(InvalidModel, match="Col2Im"):
+        load_onnx(col2im_model({}, channels=11), values={"image": np.array([4, 6])})
+
+
+@pytest.mark.peer("onnxruntime")
+def test_global_norms(rng: np.random.Generator) -> None:
+    import onnxruntime
+
+    info = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 3, "h", "w"])
+    graph = helper.make_graph([helper.make_node("GlobalLpPool", ["x"], ["y"], p=3)], "one", [info], [onnx.ValueInfoProto(name="y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = rng.standard_normal((2, 3, 5, 7)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (want,) = session.run(None, {"x": x})
+    np.testing.assert_allclose(build_executable(load_onnx(model)).run({"x": x})["y"], want, rtol=1e-5)

@@ -17,5 +17,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     if name.startswith("onnx_suite "):
                         counts.setdefault(name.removeprefix("onnx_suite "), Counter()).update(value)
     for name, count in sorted(counts.items()):
-        line = ", ".join(f"{count[k]} {k}" for k in ("passed", "failed", "unsupported"))
+        line = ", ".join(f"{count[k]} {k}" for k in ("passed", "not reproducible", "failed", "unsupported"))
         terminalreporter.write_line(f"ONNX standard suite, {name}: {line} of {sum(count.values())}")

@@ -213,3 +213,12 @@ def lp_pool(call: Call, x: Value) -> Value:
     total = _pooled(call, "reduce_sum", powers)
     out: Value = b.pow(total, b.constant(1.0 / p, x.type.dtype))
     return out
+
+
+@onnx_op("GlobalLpPool", since=2)
+def global_lp_pool(call: Call, x: Value) -> Value:
+    """(Σ |x|^p)^(1/p) over all of space"""
+    b, p, dtype = call.build, call.attr("p"), x.type.dtype
+    total = b.reduce_sum(b.pow(b.abs(x), b.constant(float(p), dtype)), axes=tuple(range(2, x.type.rank)))
+    out: Value = b.pow(total, b.constant(1.0 / p, dtype))
+    return out

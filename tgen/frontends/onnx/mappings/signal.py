@@ -6,7 +6,7 @@ import numpy as np
 
 from ....ir.dims import DimLike, dim_max, floordiv
 from ....ir.dtypes import I64
-from ....ir.errors import InvalidModel, Unsupported
+from ....ir.errors import InvalidModel
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ..call import Call
@@ -24,14 +24,8 @@ def dft(call: Call, x: Value, length: Value | None = None, axis: Value | None = 
 
 
 def _dft(call: Call, x: Value, length: Value | None, axis: int) -> Value:
-    """Without a length that of the axis; of half a spectrum (inverse and onesided), the even one.
-
-    Raises Unsupported for the inverse of a whole spectrum: zeros of it are exact here, and rounding noise of a float32 transform in the
-    standard's expected results, more than its tolerance.
-    """
+    """Without a length that of the axis; of half a spectrum (inverse and onesided), the even one."""
     inverse, onesided = bool(call.attr("inverse")), bool(call.attr("onesided"))
-    if inverse and not onesided:
-        raise Unsupported("the inverse of a whole spectrum")
     have = x.type.shape[normalise_axis(axis, x.type.rank, "dft")]
     count: DimLike = (have - 1) * 2 if inverse and onesided else have
     if length is not None:

@@ -16,6 +16,8 @@ from ..call import Call
 from ..registry import onnx_op
 from .learning import ML, labels_of, transformed
 
+MEMBER = len(MODES)  # a node that asks whether x is one of a set
+
 
 class Forest(NamedTuple):
     """The tables, in the order of the operator's operands; see there."""
@@ -68,10 +70,8 @@ def classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
 def ensemble(call: Call, x: Value) -> Value:
     """post_transform(aggregate of the trees) in x's dtype"""
     modes = _numbers(call, "nodes_modes").astype(np.int32)
-    if (modes >= len(MODES)).any() or "membership_values" in call.given:
-        raise Unsupported("nodes that ask for membership of a set")
-    if call.attr("aggregate_function", 1) not in (0, 1, 2, 3):
-        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r}: aggregate_function")
+    if call.attr("aggregate_function", 1) not in (0, 1, 2, 3) or not _within(modes, MEMBER + 1):
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r}: aggregate_function or nodes_modes")
     ways = [
         np.where(_whole(call, f"nodes_{side}leafs") != 0, -1 - nodes, nodes)
         for side in ("true", "false")
@@ -89,10 +89,38 @@ def ensemble(call: Call, x: Value) -> Value:
         _numbers(call, "leaf_weights"),
     )
     kind = ("AVERAGE", "SUM", "MIN", "MAX")[call.attr("aggregate_function", 1)]
-    return transformed(call, _ensemble(call, x, forest, int(call.required("n_targets")), kind))
+    return transformed(call, _ensemble(call, x, forest, int(call.required("n_targets")), kind, _sets(call, modes)))
 
 
-def _ensemble(call: Call, x: Value, forest: Forest, count: int, aggregate: str) -> Value:
+def _sets(call: Call, modes: np.ndarray) -> list[np.ndarray]:
+    """The members of each node's set, in the order of the nodes that ask for one; in the attribute a NaN stands behind each set."""
+    listed = _numbers(call, "membership_values")
+    ends, wanted = np.flatnonzero(np.isnan(listed)), int((modes == MEMBER).sum())
+    if len(ends) != wanted or (len(listed) and not np.isnan(listed[-1])):
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r}: {len(ends)} sets for {wanted} nodes")
+    return [part[~np.isnan(part)] for part in np.split(listed, ends + 1)[:wanted]]
+
+
+def _asked_one_by_one(forest: Forest, sets: list[np.ndarray]) -> Forest:
+    """The forest with nodes that compare with one member after the other in the place of those that ask for a set.
+
+    All of them lead to the same node if they hold; if not, each leads to the next.
+    """
+    asking = np.flatnonzero(forest.modes % TRACKS_NAN == MEMBER)
+    more = [max(len(members) - 1, 0) for members in sets]
+    source = np.concatenate([np.arange(len(forest.modes)), np.repeat(asking, more)])
+    modes, jumps, thresholds = forest.modes[source], forest.jumps[source], forest.thresholds[source]
+    behind = len(forest.modes)
+    for node, members, count in zip(asking, sets, more):
+        chain = np.array([node, *range(behind, behind + count)])
+        modes[chain] += MODES.index("BRANCH_EQ") - MEMBER
+        thresholds[chain] = members if len(members) else np.nan  # which nothing equals
+        jumps[chain[:-1], 1] = chain[1:]
+        behind += count
+    return forest._replace(features=forest.features[source], modes=modes, jumps=jumps, thresholds=thresholds)
+
+
+def _ensemble(call: Call, x: Value, forest: Forest, count: int, aggregate: str, sets: Any = ()) -> Value:
     """The operator over these tables. Raises InvalidModel unless all positions in them are in range and every walk ends."""
     width, nodes, leaves = x.type.shape[-1], len(forest.features), len(forest.spans) - 1
     if not isinstance(width, int):
@@ -111,6 +139,7 @@ def _ensemble(call: Call, x: Value, forest: Forest, count: int, aggregate: str) 
     if not sound:
         raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r}: its tables are no trees over {width} features")
     b, dtype = call.build, F64 if x.type.dtype is F64 else F32
+    forest = _asked_one_by_one(forest, sets) if sets else forest
     typed = forest._replace(thresholds=forest.thresholds.astype(dtype.numpy), weights=forest.weights.astype(dtype.numpy))
     tables = [b.constant(np.ascontiguousarray(t)) for t in typed]
     found: Value = b.apply(Ensemble(count, aggregate), b.cast(x, to=dtype), *tables)
