@@ -43,7 +43,8 @@ def elementwise(node: Node, *inputs: Value) -> Value | None:
         return None
     result = node.types[0]
     sources = [_source(v) for v in inputs]
-    if not any(sources) or any(v.type.shape == result.shape for v, source in zip(inputs, sources) if source is None):
+    whole = [source is not None for v, source in zip(inputs, sources) if v.type.shape == result.shape]
+    if not whole or not all(whole):
         return None
     form = node.op.form(*(v.type for v in inputs))
     if not isinstance(form, Map) or any(isinstance(x, (Load, Index)) for x in walk(form.body)):
