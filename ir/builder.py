@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from .dims import DimLike, parse_dim
+from .dims import DimLike, parse_dim, symbol
 from .dtypes import DType, dtype_of
 from .errors import InvalidGraph
-from .graph import Constant, Graph, Input, Node, Tensor, Value
+from .graph import Check, Constant, Extent, Graph, Input, Node, Tensor, Value, symbols_of
 from .op import OPS, Op
 from .types import TensorType
 
@@ -29,6 +30,8 @@ class Builder:
         self.name = name
         self._inputs: list[Node] = []
         self._outputs: list[tuple[str, Value]] = []
+        self._extents: list[Extent] = []
+        self._checks: list[Check] = []
         self._origin = ""
 
     def input(self, name: str, dtype: DType | str, shape: Sequence[DimLike | str]) -> Value:
@@ -52,7 +55,27 @@ class Builder:
     def build(self) -> Graph:
         if not self._outputs:
             raise InvalidGraph("a graph needs at least one output")
-        return Graph(tuple(self._inputs), tuple(self._outputs), self.name)
+        return Graph(tuple(self._inputs), tuple(self._outputs), self.name, tuple(self._extents), tuple(self._checks))
+
+    def extent(self, value: Value, most: DimLike | None = None) -> DimLike:
+        """A dimension for shapes and attributes of what is made from now on: in a run, the element of `value` (i64[]).
+
+        most: a bound, where one is known. A run in which the value is negative or beyond it raises InvalidInput.
+        """
+        if value.constant is not None:
+            return int(value.constant)
+        known = next((e for e in self._extents if e.value == value), None)
+        if known is None:
+            taken = {*symbols_of(n.types[0] for n in self._inputs), *(e.symbol for e in self._extents)}
+            number = next(k for k in itertools.count(len(self._extents)) if f"extent{k}" not in taken)
+            known = Extent(f"extent{number}", value, most)
+            self._extents.append(known)
+        return symbol(known.symbol)
+
+    def check(self, holds: Value, message: str) -> None:
+        """A run in which `holds` (bool[]) is false raises InvalidInput(message)."""
+        if holds.constant is None or not holds.constant:
+            self._checks.append(Check(holds, message))
 
     @contextlib.contextmanager
     def origin(self, name: str) -> Iterator[None]:

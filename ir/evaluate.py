@@ -10,7 +10,7 @@ import numpy as np
 from .binding import bind_symbols
 from .dims import evaluate_dim
 from .errors import InvalidGraph, InvalidInput
-from .graph import Graph, Input, Node, Value
+from .graph import MOST_EXTENT, Extent, Graph, Input, Node, Value, extent_message
 
 
 def evaluate(
@@ -24,17 +24,34 @@ def evaluate(
     symbols = bind_symbols([*graph.input_types.items()], [arrays[n].shape for n in graph.inputs])
     left = {value: len(users) for value, users in graph.users.items()}
     values: dict[Value, np.ndarray] = {}
+    extents: dict[Value, list[Extent]] = {}
+    for extent in graph.extents:
+        extents.setdefault(extent.value, []).append(extent)
     for node in graph.nodes:
         results = [arrays[node]] if isinstance(node.op, Input) else run_node(node, [values[v] for v in node.inputs], symbols)
         for i, result in enumerate(results):
             values[Value(node, i)] = result
+            if extents and (found := extents.get(Value(node, i))):
+                symbols.update(dict.fromkeys((e.symbol for e in found), _extent(found, result, symbols)))
             if observe:
                 observe(Value(node, i), result)
         for value in set(node.inputs):
             left[value] -= 1
-            if not left[value] and value not in graph.output_values:
+            if not left[value] and value not in graph.kept:
                 del values[value]
+    for check in graph.checks:
+        if not values[check.holds]:
+            raise InvalidInput(check.message)
     return {name: values[value] for name, value in graph.outputs}
+
+
+def _extent(extents: list[Extent], result: np.ndarray, symbols: Mapping[str, int]) -> int:
+    """The value of symbols that stand for this result; raises InvalidInput if it is no extent."""
+    found = int(result)
+    most = min([MOST_EXTENT, *(evaluate_dim(e.most, symbols) for e in extents if e.most is not None)])
+    if not 0 <= found <= most:
+        raise InvalidInput(extent_message(extents[0]))
+    return found
 
 
 def run_node(node: Node, operands: list[np.ndarray], symbols: Mapping[str, int]) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ graph ::= inputs, outputs (name → Value)      Value ::= Node, number of its re
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -148,13 +149,48 @@ class Value:
         return self.node.op.value.array if isinstance(self.node.op, Constant) else None
 
 
+@dataclass(frozen=True)
+class Extent:
+    """A dimension that the run itself computes: `symbol` stands for the element of `value` (i64[]), from 0 to `most`, if that is known.
+
+    What names the symbol comes after `value` is computed, whether it reads it or not.
+    """
+
+    symbol: str
+    value: Value
+    most: DimLike | None = None
+
+
+MOST_EXTENT = 1 << 40  # of what a run computes: more is taken for a mistake
+
+
+def extent_message(extent: Extent) -> str:
+    """Of the InvalidInput that ends a run where the value is no extent."""
+    return f"{extent.value.node.origin or extent.value.op.name}: the run computes an extent that is negative or too large"
+
+
+@dataclass(frozen=True)
+class Check:
+    """`holds` (bool[]) is true in a run, or it ends in InvalidInput(message)."""
+
+    holds: Value
+    message: str
+
+
 @dataclass(frozen=True, repr=False)
 class Graph:
-    """inputs: Input nodes in call order; outputs: (name, value) in result order."""
+    """inputs: Input nodes in call order; outputs: (name, value) in result order; extents: in an order in which they can be computed."""
 
     inputs: tuple[Node, ...]
     outputs: tuple[tuple[str, Value], ...]
     name: str = "model"
+    extents: tuple[Extent, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    @functools.cached_property
+    def roots(self) -> tuple[Value, ...]:
+        """All that a run computes for its own sake. Extents first: so nodes that name one stand behind what it is computed by."""
+        return (*(e.value for e in self.extents), *(v for _, v in self.outputs), *(c.holds for c in self.checks))
 
     @functools.cached_property
     def input_types(self) -> Mapping[str, TensorType]:
@@ -163,9 +199,9 @@ class Graph:
 
     @functools.cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """All nodes that the outputs need, and all inputs; producers first. Iterative: depth is no limit."""
+        """All nodes that the roots need, and all inputs; producers first. Iterative: depth is no limit."""
         order: dict[Node, None] = dict.fromkeys(self.inputs)
-        for _, value in self.outputs:
+        for value in self.roots:
             stack: list[tuple[Node, int]] = [(value.node, 0)]
             while stack:
                 node, at = stack.pop()
@@ -188,8 +224,9 @@ class Graph:
         return {value: tuple(nodes) for value, nodes in users.items()}
 
     @functools.cached_property
-    def output_values(self) -> frozenset[Value]:
-        return frozenset(value for _, value in self.outputs)
+    def kept(self) -> frozenset[Value]:
+        """The values of `roots`, which stay whatever reads them."""
+        return frozenset(self.roots)
 
     def __str__(self) -> str:
         from .text import print_graph
@@ -217,7 +254,14 @@ def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild
         values: Iterable[Value] = (new,) if isinstance(new, Value) else new
         for i, value in enumerate(values):
             done[Value(node, i)] = value
-    return Graph(tuple(done[Value(n)].node for n in graph.inputs), tuple((k, done[v]) for k, v in graph.outputs), graph.name)
+    return replace_roots(graph, done, tuple(done[Value(n)].node for n in graph.inputs))
+
+
+def replace_roots(graph: Graph, values: Mapping[Value, Value], inputs: tuple[Node, ...]) -> Graph:
+    """The graph of these inputs with other values as its outputs, extents and checks."""
+    extents = tuple(dataclasses.replace(e, value=values[e.value]) for e in graph.extents)
+    checks = tuple(Check(values[c.holds], c.message) for c in graph.checks)
+    return Graph(inputs, tuple((k, values[v]) for k, v in graph.outputs), graph.name, extents, checks)
 
 
 def map_regions(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:

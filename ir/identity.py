@@ -8,7 +8,7 @@ from typing import Any
 
 from .dtypes import DType
 from .expr import Expr
-from .graph import Graph, Tensor, Value
+from .graph import Graph, Tensor, Value, replace_roots
 from .op import Op
 
 
@@ -35,7 +35,9 @@ def graph_key(graph: Graph) -> Hashable:
         return number[value.node], value.index
 
     nodes = tuple((op_key(n.op), tuple(map(place, n.inputs)), n.types) for n in graph.nodes)
-    return graph.name, len(graph.inputs), nodes, tuple((name, place(v)) for name, v in graph.outputs)
+    extents = tuple((e.symbol, place(e.value), e.most) for e in graph.extents)
+    checks = tuple((place(c.holds), c.message) for c in graph.checks)
+    return graph.name, len(graph.inputs), nodes, tuple((name, place(v)) for name, v in graph.outputs), extents, checks
 
 
 def op_key(op: Op) -> Hashable:
@@ -59,4 +61,4 @@ def same_graph(a: Graph, b: Graph) -> bool:
         if op_key(x.op) != op_key(y.op) or x.types != y.types or tuple(map(matched, x.inputs)) != y.inputs:
             return False
     same_inputs = all(other[x] is y for x, y in zip(a.inputs, b.inputs))
-    return same_inputs and tuple((name, matched(v)) for name, v in a.outputs) == b.outputs
+    return same_inputs and replace_roots(a, {v: matched(v) for v in a.roots}, b.inputs) == b

@@ -169,6 +169,30 @@ def bind_fields(value: Any, values: Mapping[str, DimLike]) -> Any:
     return value
 
 
+class _Asked(Mapping[str, DimLike]):
+    """Values of symbols that has none, and remembers which it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+
+    def __getitem__(self, symbol: str) -> DimLike:
+        self.names[symbol] = None
+        raise KeyError(symbol)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def op_symbols(op: Op) -> tuple[str, ...]:
+    """Symbols that the attributes of an op name: extents, dimensions as data."""
+    values = _Asked()
+    op.bind(values)
+    return tuple(values.names)
+
+
 def normalise_axis(axis: int, rank: int, what: str) -> int:
     """axis in 0..rank-1; negative counts from the end. Raises TypeMismatch naming `what`."""
     if not -rank <= axis < rank:

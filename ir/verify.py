@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from .dtypes import BOOL, I64
 from .errors import InvalidGraph, TgenError
 from .expr import Expr, Load, walk
-from .graph import Graph, Input, Node, Value
+from .graph import Graph, Input, Node, Value, symbols_of
 from .loops import LoopProgram
 from .op import OPS, Op
 from .types import TensorType
@@ -18,6 +19,7 @@ def verify(graph: Graph, trusted: Collection[Node] = frozenset(), kinds: set[Kin
     """Raises InvalidGraph, naming the node, unless
 
     * the graph has outputs, with distinct names; its inputs are distinct `Input` nodes with distinct names;
+    * extents are i64[] and named by symbols of their own, checks are bool[];
     * no node needs its own result; every value is a result that its node has; `Input` nodes are inputs of the graph;
     * every op is registered and hashable, and the types of a node are what its op infers from its operands;
     * loop programs are valid, and scalar bodies load what the operands are: number, dtype, rank.
@@ -54,17 +56,24 @@ def _check_interface(graph: Graph) -> None:
         if not isinstance(node.op, Input) or node.inputs:
             raise InvalidGraph(f"{describe(node)} is among the inputs of graph {graph.name!r}, but is no input")
         labels.append(node.op.label)
-    for what, names in (("inputs", labels), ("outputs", [name for name, _ in graph.outputs])):
+    symbols = [*symbols_of(n.types[0] for n in graph.inputs), *(e.symbol for e in graph.extents)]
+    for what, names in (("inputs", labels), ("outputs", [name for name, _ in graph.outputs]), ("extents", symbols)):
         double = next((n for k, n in enumerate(names) if n in names[:k]), None) if len(set(names)) < len(names) else None
         if double is not None:
             raise InvalidGraph(f"two {what} of graph {graph.name!r} are named {double!r}")
+    for what, value, wanted in (
+        *((f"extent {e.symbol}", e.value, TensorType(I64, ())) for e in graph.extents),
+        *((f"check {c.message!r}", c.holds, TensorType(BOOL, ())) for c in graph.checks),
+    ):
+        if value.type != wanted:
+            raise InvalidGraph(f"{what} of graph {graph.name!r} is {value.type}; wanted {wanted}")
 
 
 def _nodes(graph: Graph) -> Iterator[Node]:
     """Every node, producers first. Raises InvalidGraph for a cycle or a result that a node does not have."""
     done: set[Node] = set()
     above: set[Node] = set()
-    for root in (*map(Value, graph.inputs), *(v for _, v in graph.outputs)):
+    for root in (*map(Value, graph.inputs), *graph.roots):
         stack = [(root, False)]
         while stack:
             value, finished = stack.pop()

@@ -25,8 +25,9 @@ _DIMS = ("arena", "scratch", "work")
 @dataclass(frozen=True)
 class Manifest:
     """inputs, outputs: names and types in call order. arena, scratch: bytes a run needs, and each thread besides, by
-    the symbols. work: element operations of a run, roughly. assumptions:
-    pairs of dimensions that must be equal for a run to be legal."""
+    the symbols. work: element operations of a run, roughly. assumptions: pairs of dimensions that must be equal for a run to be
+    legal. extents: symbols that a run finds out. messages: what a run may end with (see `Frame`).
+    """
 
     name: str
     target: str
@@ -40,10 +41,13 @@ class Manifest:
     kernels: int
     needs: tuple[str, ...]
     assumptions: tuple[tuple[DimLike, DimLike], ...] = ()
+    extents: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
 
     @property
     def frame(self) -> Frame:
-        return Frame(len(self.inputs), len(self.outputs), len(self.symbols), self.steps)
+        extents = len(self.extents)
+        return Frame(len(self.inputs), len(self.outputs), len(self.symbols), self.steps, extents, len(self.messages) - extents)
 
     def to_json(self) -> dict[str, Any]:
         fields = dict(self.__dict__)
@@ -58,7 +62,7 @@ class Manifest:
             fields[key] = tuple((name, parse_type(t)) for name, t in fields[key])
         fields.update({key: parse_dim(fields[key]) for key in _DIMS})
         fields["assumptions"] = tuple((parse_dim(a), parse_dim(b)) for a, b in fields["assumptions"])
-        fields["symbols"], fields["needs"] = tuple(fields["symbols"]), tuple(fields["needs"])
+        fields.update({key: tuple(fields[key]) for key in ("symbols", "needs", "extents", "messages")})
         return Manifest(**fields)
 
 

@@ -19,7 +19,7 @@ from .ir.graph import Graph, Tensor
 from .ir.ops.assume import assumptions
 from .passes.pipeline import pipeline, run_pipeline
 from .plan.build import build
-from .plan.types import Plan
+from .plan.types import Plan, segment_of
 from .targets.target import Target
 
 
@@ -55,11 +55,13 @@ def compile_graph(
     profile: code that notes times in each step (see `emit_program`); its caller gives it a place for them.
     """
     fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
-    plan = build(fused)
+    assumed = assumptions(graph)
+    plan = build(fused, assumed)
+    before = tuple(pair for pair in assumed if not segment_of(plan.extents, *pair))
     machine = machine_of(target)
     manifest = Manifest(
-        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
-        len(plan.steps), len(plan.kernels), target.needs, assumptions(graph),
+        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.usual_work,
+        len(plan.steps), len(plan.kernels), target.needs, before, plan.extents, plan.messages,
     )  # fmt: skip
     # Packing, LLVM and writing need the interpreter little: they are done beside the rest and each other.
     with ThreadPoolExecutor(1, "tgen-pack") as packer, ThreadPoolExecutor(1, "tgen-llvm") as compiler:

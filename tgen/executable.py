@@ -13,7 +13,7 @@ import numpy as np
 from .artefact import Artefact, aligned_bytes
 from .frame import RUNTIME_BYTES, Frame
 from .ir.binding import bind_symbols, check_assumptions
-from .ir.dims import evaluate_dim
+from .ir.dims import evaluate_dim, symbols
 from .ir.errors import InvalidInput
 from .ir.types import TensorType
 
@@ -22,6 +22,8 @@ MOST_BYTES = 1 << 46  # of memory for one run: beyond this a size is taken for a
 WORK_OF_A_THREAD = 1 << 20  # element operations, some 20 to 50 µs: less is done sooner than another thread wakes
 _HEADER = RUNTIME_BYTES // 8
 _ARGUMENTS = RUNTIME_BYTES + 8 * Frame.HEADER
+_free = ctypes.CDLL(None).free
+_free.argtypes, _free.restype = [ctypes.c_void_p], None
 _first_byte: Callable[[Any], Any] = ctypes.c_char.from_buffer
 
 
@@ -46,6 +48,7 @@ class _Sizes:
     """What follows from the shapes of the inputs. outputs: shapes and dtypes; threads: as native code takes it."""
 
     outputs: tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+    found: tuple[int, ...]  # outputs whose sizes a run finds out; in `outputs` they are empty
     symbols: tuple[int, ...]
     arena: int
     scratch: int
@@ -62,6 +65,11 @@ class _Context:
         self.address = ctypes.c_void_p(self.bytes.ctypes.data)
         self.memory: np.ndarray = aligned_bytes(0)
         self.sizes: _Sizes | None = None  # that memory is laid out for
+        self.segments = range(_HEADER + frame.first_segment, _HEADER + frame.first_flag, 2)
+
+    def __del__(self) -> None:
+        for word in self.segments:
+            _free(int(self.frame[word]))
 
     def reserve(self, sizes: _Sizes) -> None:
         self.sizes = sizes
@@ -69,8 +77,9 @@ class _Context:
         if self.memory.size < wanted:
             self.memory = aligned_bytes(wanted)
         start = int(self.memory.ctypes.data)
-        self.frame[_HEADER] = start
-        self.frame[_HEADER + 2 : _HEADER + 4] = (start + sizes.arena, sizes.scratch)
+        self.frame[_HEADER + Frame.ARENA] = start
+        self.frame[_HEADER + Frame.SCRATCH] = start + sizes.arena
+        self.frame[_HEADER + Frame.SCRATCH_BYTES] = sizes.scratch
 
 
 def _addresses(arrays: tuple[np.ndarray, ...]) -> Iterable[int]:
@@ -150,12 +159,34 @@ class Executable:
             context.reserve(sizes)
         self._pack(context.bytes, _ARGUMENTS, *_addresses(arrays + results), *sizes.symbols)
         self._run(context.address, sizes.threads)
+        if self._manifest.messages:
+            results = self._found(context, sizes, results)
         self._contexts.append(context)
         return results
 
+    def _found(self, context: _Context, sizes: _Sizes, results: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+        """The results of a run that may have found out sizes, or that it could not go on: raises InvalidInput then."""
+        manifest, frame = self._manifest, self._manifest.frame
+        status = int(context.frame[_HEADER + Frame.STATUS])
+        if status:
+            self._contexts.append(context)
+            raise InvalidInput(manifest.messages[status - 1])
+        if not sizes.found:
+            return results
+        first = _HEADER + frame.first_symbol
+        numbers = context.frame[first : first + frame.symbols + frame.extents].tolist()
+        values = dict(zip((*manifest.symbols, *manifest.extents), numbers))
+        every = list(results)
+        for number in sizes.found:
+            shape = tuple(evaluate_dim(d, values) for d in manifest.outputs[number][1].shape)
+            every[number] = np.empty(shape, results[number].dtype)
+            source = int(context.frame[_HEADER + Frame.HEADER + frame.inputs + number])
+            ctypes.memmove(every[number].ctypes.data, source, every[number].nbytes)
+        return tuple(every)
+
     def _new_context(self) -> _Context:
         context = _Context(self._manifest.frame)
-        context.frame[_HEADER + 1] = self._weights.ctypes.data
+        context.frame[_HEADER + Frame.WEIGHTS] = self._weights.ctypes.data
         return context
 
     def _measure(self, shapes: tuple[tuple[int, ...], ...]) -> _Sizes:
@@ -163,7 +194,14 @@ class Executable:
         manifest = self._manifest
         values = bind_symbols(manifest.inputs, shapes)
         check_assumptions(manifest.assumptions, values)
-        outputs = tuple((tuple(evaluate_dim(d, values) for d in t.shape), t.dtype.numpy) for _, t in manifest.outputs)
+        unknown = frozenset(manifest.extents)
+        found = tuple(
+            k
+            for k, (_, t) in enumerate(manifest.outputs)
+            if unknown and unknown.intersection(s for d in t.shape for s in symbols(d))
+        )
+        types = [TensorType(t.dtype, (0,)) if k in found else t for k, (_, t) in enumerate(manifest.outputs)]
+        outputs = tuple((tuple(evaluate_dim(d, values) for d in t.shape), t.dtype.numpy) for t in types)
         arena = -(-evaluate_dim(manifest.arena, values) // 64) * 64
         scratch = -(-evaluate_dim(manifest.scratch, values) // 64) * 64
         if any(d < 0 for shape, _ in outputs for d in shape):
@@ -171,7 +209,7 @@ class Executable:
         if arena + scratch > MOST_BYTES:
             raise InvalidInput(f"input shapes {list(map(list, shapes))} need {arena + scratch} bytes of memory")
         threads = max(1, min(self.threads, evaluate_dim(manifest.work, values) // WORK_OF_A_THREAD))
-        sizes = _Sizes(outputs, tuple(values[s] for s in manifest.symbols), arena, scratch, ctypes.c_int64(threads))
+        sizes = _Sizes(outputs, found, tuple(values[s] for s in manifest.symbols), arena, scratch, ctypes.c_int64(threads))
         if len(self._sizes) >= KNOWN_SIZES:
             self._sizes.clear()
         self._sizes[shapes] = sizes

@@ -11,25 +11,41 @@ RUNTIME_BYTES = 256  # of the frame: belong to `tgen_parallel` and `tgen_barrier
 class Frame:
     """Layout of what a call hands to native code, in 8-byte words from RUNTIME_BYTES on.
 
-    arena, weights, scratch (pointers), scratch bytes a thread, times (pointer; used by profiling code only: see `emit_program`); then
-    pointers of inputs and outputs, values of symbols, chunk counters.
+    arena, weights, scratch (pointers), scratch bytes a thread, times (pointer; used by profiling code only: see `emit_program`), status
+    (written by the run: 0, or the number of the message that it ends with, from 1: those of extents, then those of checks); then
+    pointers of inputs and outputs, values of symbols, of extents (written by the run), pointer and size of the arena's segment of each extent (kept
+    from run to run), flags of checks, chunk counters. The pointer to an output whose size is found out in a run is written by the run.
     """
 
     inputs: int
     outputs: int
     symbols: int
     steps: int
+    extents: int = 0
+    checks: int = 0
 
-    TIMES = 4
-    HEADER = 5
+    ARENA, WEIGHTS, SCRATCH, SCRATCH_BYTES, TIMES, STATUS = range(6)
+    HEADER = 6
 
     @property
     def first_symbol(self) -> int:
         return self.HEADER + self.inputs + self.outputs
 
     @property
-    def first_counter(self) -> int:
+    def first_extent(self) -> int:
         return self.first_symbol + self.symbols
+
+    @property
+    def first_segment(self) -> int:
+        return self.first_extent + self.extents
+
+    @property
+    def first_flag(self) -> int:
+        return self.first_segment + 2 * self.extents
+
+    @property
+    def first_counter(self) -> int:
+        return self.first_flag + self.checks
 
     @property
     def words(self) -> int:

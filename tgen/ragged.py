@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def with_tables(graph: Graph, mask: str) -> Graph:
     count = next(name for name in ("tokens", *(f"tokens_{k}" for k in range(len(known) + 1))) if name not in known)
     shapes = ((symbol(count),), type_.shape, type_.shape[:1])
     inputs = tuple(Node(Input(f"{mask}.{name}", TensorType(I64, shape))) for name, shape in zip(TABLES, shapes))
-    return Graph((*graph.inputs, *inputs), graph.outputs, graph.name)
+    return dataclasses.replace(graph, inputs=(*graph.inputs, *inputs))
 
 
 def tables_in(graph: Graph, mask: str) -> Tables:

@@ -5,6 +5,7 @@
       %1 = matmul(%x, %0) : f32[batch, 8] @ "encoder/MatMul"
       return y = %1
     }
+Dimensions that a run computes and what must hold in it stand before `return`: `extent n = %4 <= (2*batch)`, `check %5 "message"`.
 Every registered op prints and parses: its attributes are written by what they are (see `_value_text`), those that have their
 default are left out. Small tensors stand in the text, large ones by digest (`tensors_of` gives them). `@` is a node's origin.
 """
@@ -57,6 +58,8 @@ def print_graph(graph: Graph) -> str:
         origin = f" @ {json.dumps(node.origin)}" if node.origin else ""
         made = ", ".join(names[v] for v in results)
         lines.append(f"  {made} = {op_text(node.op)}{operands} : {', '.join(map(str, node.types))}{origin}")
+    lines += [f"  extent {e.symbol} = {names[e.value]}{'' if e.most is None else f' <= ({e.most})'}" for e in graph.extents]
+    lines += [f"  check {names[c.holds]} {json.dumps(c.message)}" for c in graph.checks]
     lines.append(f"  return {', '.join(f'{quoted(name)} = {names[value]}' for name, value in graph.outputs)}")
     return "\n".join([*lines, "}"])
 

@@ -15,7 +15,7 @@ from ..dims import DimLike, parse_dim
 from ..dtypes import DTYPES, DType
 from ..errors import InvalidGraph, TgenError
 from ..expr import Expr
-from ..graph import Graph, Input, Node, Tensor, Value
+from ..graph import Check, Extent, Graph, Input, Node, Tensor, Value
 from ..loops import LoopProgram, Stage
 from ..op import OPS, Op
 from ..types import TensorType, parse_type
@@ -53,9 +53,15 @@ class Parser:
                 s.expect(",")
             inputs.append(self.argument())
         s.expect("{")
-        while s.peek() != "return":
-            self.statement()
-        s.expect("return")
+        extents: list[Extent] = []
+        checks: list[Check] = []
+        while not s.accept("return"):
+            if s.accept("extent"):
+                extents.append(self.extent())
+            elif s.accept("check"):
+                checks.append(Check(self.operand(), s.string()))
+            else:
+                self.statement()
         outputs: list[tuple[str, Value]] = []
         while s.peek() != "}":
             if outputs:
@@ -64,7 +70,20 @@ class Parser:
             s.expect("=")
             outputs.append((label, self.operand()))
         s.expect("}")
-        return Graph(tuple(inputs), tuple(outputs), name)
+        return Graph(tuple(inputs), tuple(outputs), name, tuple(extents), tuple(checks))
+
+    def extent(self) -> Extent:
+        """symbol = value <= (bound)"""
+        s = self.scanner
+        symbol = s.name()
+        s.expect("=")
+        value, most = self.operand(), None
+        if s.accept("<"):
+            for token in "=(":
+                s.expect(token)
+            most = parse_dim(s.until(")"))
+            s.expect(")")
+        return Extent(symbol, value, most)
 
     def argument(self) -> Node:
         token = self.new_name()

@@ -116,7 +116,7 @@ def test_any_order_and_any_number_of_threads_give_the_same_bits(graph: Graph, le
     """In the plan's order and the reverse of each phase; with phases of all threads, of the first alone, and of both kinds."""
     with everything_shared(least) as patch:
         in_order = executables(graph, (1, 4))
-        patch.setattr("tgen.compiler.build", lambda g: reversed_phases(build(g)))
+        patch.setattr("tgen.compiler.build", lambda g, equal: reversed_phases(build(g, equal)))
         in_reverse = executables(graph, (2, 3))
         for n in (1, 5, 40):
             inputs = feeds(graph, n=n)
@@ -174,7 +174,7 @@ def test_dependent_steps_keep_their_order(accesses: list[Any], growth: float) ->
     steps, kernels = steps_of(accesses)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "GROWTH", growth)
-        phase = {step.kernel: step.phase for step in scheduled(steps, kernels, arena(7))[0]}
+        phase = {step.kernel: step.phase for step in scheduled(steps, kernels, arena(7)).steps}
     for later, (reads, writes) in enumerate(accesses):
         for earlier, (reads_before, writes_before) in enumerate(accesses[:later]):
             if {*writes} & {*reads_before, *writes_before} or {*reads} & {*writes_before}:
@@ -196,10 +196,10 @@ def test_memory_is_not_spent_on_fewer_phases() -> None:
     chains = [access for k in range(10) for access in (((), (2 * k,)), ((2 * k,), (2 * k + 1,)))]
     steps, kernels = steps_of(chains)
     wide = [Buffer("arena", bytes=64 if k % 2 else 1000 * N) for k in range(20)]
-    ordered, _ = scheduled(steps, kernels, wide)
+    ordered = scheduled(steps, kernels, wide).steps
     assert [step.kernel for step in ordered] == list(range(20)) and ordered[-1].phase == 10
     assert lifetimes(ordered, wide)[0] == dataclasses.replace(lifetimes(ordered, wide)[0], first=0, last=1)
     narrow = arena(20)
-    assert {step.phase for step in scheduled(steps, kernels, narrow)[0]} == set(range(11))
+    assert {step.phase for step in scheduled(steps, kernels, narrow).steps} == set(range(11))
     outputs = [Buffer("output", k) if k % 2 else Buffer("weight") for k in range(20)]
-    assert {step.phase for step in scheduled(steps, kernels, outputs)[0]} == {0, 1}
+    assert {step.phase for step in scheduled(steps, kernels, outputs).steps} == {0, 1}

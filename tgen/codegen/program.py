@@ -18,13 +18,14 @@ import llvmlite.ir as ll
 
 from ..frame import RUNTIME_BYTES, Frame
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
-from ..plan.types import Loop, Plan, Step
+from ..plan.types import Definition, Loop, Plan, Step, segment_of
 from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
 from .attend_kernel import emit_attend_kernel
-from .context import I64, PTR, VOID, FunctionContext
+from .context import I1, I8, I64, PTR, VOID, FunctionContext
 from .contract_kernel import emit_contract_kernel
+from .extents import emit_definition, scratch_start
 from .half import HALF_IR
 from .loop_kernel import emit_loop_kernel
 from .routine_kernel import emit_routine_kernel, routine_ir
@@ -32,7 +33,19 @@ from .share import LEAST_WORK, LEAST_WORK_OF_A_TURN, share
 
 
 def frame_of(plan: Plan) -> Frame:
-    return Frame(len(plan.inputs), len(plan.outputs), len(plan.symbols), len(plan.steps))
+    return Frame(
+        len(plan.inputs),
+        len(plan.outputs),
+        len(plan.symbols),
+        len(plan.steps),
+        len(plan.extents),
+        len(plan.messages) - len(plan.extents),
+    )
+
+
+def _symbols(plan: Plan) -> tuple[str, ...]:
+    """All symbols, in the order of the array of their values."""
+    return (*plan.symbols, *plan.extents, *(loop.symbol for loop in plan.loops))
 
 
 def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str = "run") -> str:
@@ -41,7 +54,7 @@ def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str =
     """
     module = ll.Module("tgen")
     module.triple = target.triple
-    symbols = (*plan.symbols, *(loop.symbol for loop in plan.loops))
+    symbols = _symbols(plan)
     kernels = [_kernel(module, f"kernel.{k}", kernel, symbols, target) for k, kernel in enumerate(plan.kernels)]
     body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, entry, body, frame_of(plan), target)
@@ -67,6 +80,8 @@ def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target
     c = FunctionContext(module, name, [PTR, I64], (), target.feature_string, internal=False)
     pointer, threads = c.function.args
     mode = c.b.call(declare(module, "tgen_enter_float_mode", I64, []), [])
+    if frame.extents or frame.checks:
+        c.b.store(I64(0), c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + Frame.STATUS)], source_etype=I64))
     alone = c.b.icmp_signed("<=", threads, I64(1))
     with c.when(alone):
         c.b.call(body, [I64(0), I64(1), pointer])
@@ -75,8 +90,20 @@ def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target
             counter = c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + frame.first_counter + step)], source_etype=I64)
             c.b.store(I64(0), counter)
         c.b.call(declare(module, "tgen_parallel", VOID, [PTR, PTR, I64]), [body, pointer, threads])
+    if frame.checks:
+        _look_at_flags(c, pointer, frame)
     c.b.call(declare(module, "tgen_leave_float_mode", VOID, [I64]), [mode])
     c.finish()
+
+
+def _look_at_flags(c: FunctionContext, pointer: Any, frame: Frame) -> None:
+    """The status is the message of the last check that does not hold, if the run came to its end."""
+    status = c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + Frame.STATUS)], source_etype=I64)
+    with c.when(c.b.icmp_signed("==", c.b.load(status, typ=I64), I64(0))), c.loop(I64(0), I64(frame.checks)) as check:
+        place = c.b.add(check, I64(RUNTIME_BYTES // 8 + frame.first_flag))
+        holds = c.b.load(c.b.gep(pointer, [place], source_etype=I64), typ=I8)
+        with c.when(c.b.icmp_signed("==", holds, I8(0))):
+            c.b.store(c.b.add(check, I64(1 + frame.extents)), status)
 
 
 class _Program:
@@ -84,13 +111,14 @@ class _Program:
         self.profile = profile
         self.module, self.plan, self.target, self.kernels = module, plan, target, kernels
         self.frame = frame_of(plan)
-        symbols = (*plan.symbols, *(loop.symbol for loop in plan.loops))
+        symbols = _symbols(plan)
         self.c = FunctionContext(module, "program", [I64, I64, PTR], symbols, target.feature_string)
-        self.c.moving = frozenset(loop.symbol for loop in plan.loops)
+        self.c.moving = frozenset(symbols[len(plan.symbols) :])
+        self.end = self.c.function.append_basic_block("end")
         self.thread, self.threads, self.pointer = self.c.function.args
         self.c.symbol_array = self._symbols(symbols)
-        self.arena, self.weights, scratch = (self._load(k) for k in range(3))
-        stride = self.c.entry.load(self._word(self.c.entry, 3), typ=I64)
+        self.arena, self.weights, scratch = (self._load(k) for k in (Frame.ARENA, Frame.WEIGHTS, Frame.SCRATCH))
+        stride = self.c.entry.load(self._word(self.c.entry, Frame.SCRATCH_BYTES), typ=I64)
         self.scratch = self.c.entry.gep(scratch, [self.c.entry.mul(stride, self.thread)], source_etype=ll.IntType(8))
         self.arguments = [self._load(Frame.HEADER + k) for k in range(self.frame.inputs + self.frame.outputs)]
         self.alone = self.c.entry.icmp_signed("==", self.threads, I64(1))
@@ -108,15 +136,19 @@ class _Program:
         for tile in used.values():
             tile.enter(self.c.b)
         self.small = [self._small(phase, steps) for phase, steps in enumerate(self.plan.phases)]
-        self._phases(0, len(self.small), self.plan.loops, frozenset())
+        before = self._phases(0, len(self.small), self.plan.loops, frozenset())
+        self._define(len(self.small), before)
+        self._hand_over()
+        self.c.b.branch(self.end)
+        self.c.b.position_at_end(self.end)
         for tile in used.values():
             tile.leave(self.c.b)
         return self.c.finish()
 
     def _symbols(self, names: Sequence[str]) -> Any:
-        """Values of the symbols; a copy of this thread's own where loops have some too, since threads need not be in the same turn."""
+        """Values of the symbols; a copy of this thread's own where some change, since threads need not be in the same turn."""
         e, given = self.c.entry, self._word(self.c.entry, self.frame.first_symbol)
-        if not self.plan.loops:
+        if not self.c.moving:
             return given
         array = e.alloca(I64, size=len(names))
         for k in range(len(self.plan.symbols)):
@@ -132,6 +164,8 @@ class _Program:
         while phase < end:
             loop = next((loop for loop in loops if loop.first == phase), None)
             if loop is None:
+                if self._define(phase, before):
+                    before = frozenset()
                 self._barrier(before, phase)
                 start = sum(len(steps) for steps in self.plan.phases[:phase])
                 self._phase(zip(self.plan.phases[phase], itertools.count(start)), self.small[phase])
@@ -144,24 +178,68 @@ class _Program:
 
     def _loop(self, loop: Loop, inside: Sequence[Loop], before: frozenset[int]) -> None:
         c = self.c
-        place = c.b.gep(c.symbol_array, [I64(c.symbols.index(loop.symbol))], source_etype=I64)
+        place = self._own(loop.symbol)
         with c.loop(I64(0), c.dim(loop.count)) as turn:
             c.b.store(turn, place)
             self._phases(loop.first, loop.last + 1, inside, before | {loop.last})
 
+    def _define(self, phase: int, before: frozenset[int]) -> bool:
+        """The extents that are known when phases `before` are over; whether there are any. A run that cannot go on goes to its end."""
+        definitions = self.plan.defined_at(phase)
+        if not definitions:
+            return False
+        c, status = self.c, self._word(self.c.b, Frame.STATUS)
+        self._wait(functools.reduce(c.b.and_, (self.small[k] for k in sorted(before)), I1(1)))
+        with c.when(self.first):
+            for definition in definitions:
+                with c.when(c.b.icmp_signed("==", c.b.load(status, typ=I64), I64(0))):
+                    self._found(definition, status)
+        self._wait(I1(0))
+        following = c.function.append_basic_block("defined")
+        c.b.cbranch(c.b.icmp_signed("==", c.b.load(status, typ=I64), I64(0)), following, self.end)
+        c.b.position_at_end(following)
+        for definition in definitions:
+            value = c.b.load(self._word(c.b, self.frame.first_extent + definition.segment - 1), typ=I64)
+            c.b.store(value, self._own(definition.symbol))
+        return True
+
+    def _found(self, definition: Definition, status: Any) -> None:
+        c, number = self.c, definition.segment - 1
+        source = c.at(self._base(definition.operand.buffer), c.dim(definition.operand.offset))
+        segment, words = self.plan.segments[number], self._word(c.b, self.frame.first_segment + 2 * number)
+        fine = emit_definition(c, definition, segment, source, self._own(definition.symbol), words, self.threads)
+        c.b.store(c.b.load(self._own(definition.symbol), typ=I64), self._word(c.b, self.frame.first_extent + number))
+        with c.when(c.b.not_(fine)):
+            c.b.store(I64(definition.segment), status)
+
+    def _own(self, symbol: str) -> Any:
+        """Where this thread has the value of a symbol that changes."""
+        return self.c.b.gep(self.c.symbol_array, [I64(self.c.symbols.index(symbol))], source_etype=I64)
+
+    def _hand_over(self) -> None:
+        """Pointers to outputs whose sizes were found out."""
+        c = self.c
+        for output, buffer in self.plan.made:
+            with c.when(self.first):
+                c.b.store(self._base(buffer), self._word(c.b, Frame.HEADER + self.frame.inputs + output))
+
     def _small(self, phase: int, steps: Sequence[Step]) -> Any:
-        """Whether a phase is not worth sharing."""
+        """Whether a phase is not worth sharing; where that depends on what a run finds out it is taken to be."""
         work = sum((self.plan.kernels[step.kernel].work for step in steps), 0)
+        if segment_of(self.plan.extents, work):
+            return I1(0)
         repeated = any(loop.first <= phase <= loop.last for loop in self.plan.loops)
         return self.c.entry.icmp_signed("<", self.c.dim(work), I64(LEAST_WORK_OF_A_TURN if repeated else LEAST_WORK))
 
     def _barrier(self, before: Iterable[int], phase: int) -> None:
         """Between phases that may come one after the other; needless where all are small: thread 0 does those in order."""
+        if before:
+            self._wait(functools.reduce(self.c.b.and_, (self.small[k] for k in sorted({*before, phase}))))
+
+    def _wait(self, needless: Any) -> None:
+        """A barrier, unless there is but one thread or it is needless."""
         c = self.c
-        if not before:
-            return
-        small = functools.reduce(c.b.and_, (self.small[k] for k in sorted({*before, phase})))
-        needless = c.b.or_(self.alone, small)
+        needless = c.b.or_(self.alone, needless)
         with c.when(c.b.not_(needless)):
             c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
 
@@ -198,7 +276,20 @@ class _Program:
         kernel, units = self._chosen(step)
         work = c.dim(self.plan.kernels[step.kernel].work)
         counter = self._word(c.b, self.frame.first_counter + number)
-        c.b.call(share(self.module, self.target), [kernel, units, work, counter, threads, array, c.symbol_array, self.scratch])
+        scratch = self._scratch(self.plan.kernels[step.kernel])
+        c.b.call(share(self.module, self.target), [kernel, units, work, counter, threads, array, c.symbol_array, scratch])
+
+    def _scratch(self, kernel: Kernel) -> Any:
+        """This thread's: of the call, or in the segment of the extent that tells its size."""
+        c, number = self.c, segment_of(self.plan.extents, kernel.scratch)
+        if not number:
+            return self.scratch
+        segment = self.plan.segments[number - 1]
+        mine = c.b.add(scratch_start(c, segment), c.b.mul(c.dim(segment.scratch), self.thread))
+        return c.at(self._segment(number), mine)
+
+    def _segment(self, number: int) -> Any:
+        return self.c.b.load(self._word(self.c.b, self.frame.first_segment + 2 * (number - 1)), typ=PTR)
 
     def _chosen(self, step: Step) -> tuple[Any, Any]:
         """The kernel of this run and its units of work."""
@@ -216,4 +307,7 @@ class _Program:
             return self.arguments[buffer.index]
         if buffer.kind == "output":
             return self.arguments[self.frame.inputs + buffer.index]
-        return self.c.at(self.arena if buffer.kind == "arena" else self.weights, self.c.dim(buffer.offset))
+        if buffer.kind == "flag":
+            return self._word(self.c.b, self.frame.first_flag + buffer.index)
+        start = self.weights if buffer.kind == "weight" else self._segment(buffer.index) if buffer.index else self.arena
+        return self.c.at(start, self.c.dim(buffer.offset))

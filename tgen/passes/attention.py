@@ -49,7 +49,7 @@ class _Found:
 
 def attention(graph: Graph) -> Graph:
     """evaluate is unchanged up to rounding (weights are not rounded to a narrow dtype on the way)."""
-    users, outputs = graph.users, graph.output_values
+    users, outputs = graph.users, graph.kept
 
     def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | None:
         before = _find(node, node.inputs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..ir.graph import Constant, Graph, Node, Value, map_graph
 from ..ir.ops.scan import Scan
 
@@ -24,6 +26,6 @@ def _without(node: Node, inputs: tuple[Value, ...], known: set[int]) -> tuple[Va
     assert isinstance(op, Scan)
     body = map_graph(op.body, {Value(op.body.inputs[k]): inputs[k] for k in known})
     kept = tuple(n for k, n in enumerate(op.body.inputs) if k not in known)
-    inner = Graph(kept, body.outputs, body.name)
+    inner = dataclasses.replace(body, inputs=kept)
     scan = Scan(inner, op.captured - len(known), op.states, op.count)
     return Node(scan, tuple(v for k, v in enumerate(inputs) if k not in known), node.origin).results

@@ -16,7 +16,7 @@ from .inline import LARGEST_BODY, MOST_OPERANDS, map_bodies
 def epilogue(graph: Graph) -> Graph:
     """evaluate is unchanged; maps with a contraction as their operand at the same element are epilogues."""
     readers = {value: len(nodes) for value, nodes in graph.users.items()}
-    for value in graph.output_values:
+    for value in graph.kept:
         readers[value] = readers.get(value, 0) + 1
 
     def rebuild(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import dataclasses
+from collections.abc import Iterable
 
 from ..ir.deferred import Deferred
-from ..ir.dims import Dim, DimLike, evaluate_dim
+from ..ir.dims import Dim, evaluate_dim
 from ..ir.evaluate import run_node
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, map_graph
-from ..ir.op import Op
+from ..ir.op import op_symbols
 from ..ir.types import TensorType
 
 GROWTH = 4  # a result this many times larger than its operands …
@@ -18,6 +19,7 @@ SMALL = 1 << 16  # bytes; results beyond are `Deferred`
 
 def fold(graph: Graph) -> Graph:
     """evaluate is unchanged; no node with constant operands and a fixed type is left, but those that would only grow.
+    Checks that hold are gone.
 
     A node whose type or attributes name a symbol is known at run time only and stays. What would grow stays even where a later
     operation would make it small again: compiling never needs more memory than GROWTH times the model and LARGE a result.
@@ -32,7 +34,10 @@ def fold(graph: Graph) -> Graph:
         return [Value(Node(Constant(t), (), node.origin)) for t in _results(node, inputs)]
 
     new = map_graph(graph, rebuild=rebuild)
-    return new if folded else graph
+    if not folded:
+        return graph
+    checks = tuple(c for c in new.checks if c.holds.constant is None or not c.holds.constant)
+    return dataclasses.replace(new, checks=checks)
 
 
 def _results(node: Node, inputs: tuple[Value, ...]) -> list[Tensor]:
@@ -46,7 +51,7 @@ def _is_known(node: Node, inputs: tuple[Value, ...]) -> bool:
     """Whether the node's results depend on constants and integers alone."""
     if isinstance(node.op, (Input, Constant)) or not all(isinstance(v.op, Constant) for v in inputs):
         return False
-    return not any(isinstance(d, Dim) for t in node.types for d in t.shape) and not _has_symbols(node.op)
+    return not any(isinstance(d, Dim) for t in node.types for d in t.shape) and not op_symbols(node.op)
 
 
 def _grows(node: Node, inputs: tuple[Value, ...]) -> bool:
@@ -56,27 +61,3 @@ def _grows(node: Node, inputs: tuple[Value, ...]) -> bool:
 
 def _bytes(types: Iterable[TensorType]) -> int:
     return sum(evaluate_dim(t.bytes, {}) for t in types)
-
-
-class _Asked(Mapping[str, DimLike]):
-    """Values of symbols that has none, and remembers whether it was asked for one."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __getitem__(self, symbol: str) -> DimLike:
-        self.asked = True
-        raise KeyError(symbol)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
-def _has_symbols(op: Op) -> bool:
-    """Whether attributes name symbols: a dimension as data."""
-    values = _Asked()
-    op.bind(values)
-    return values.asked

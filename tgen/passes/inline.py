@@ -24,7 +24,7 @@ MOST_OPERANDS = 24
 def inline(graph: Graph) -> Graph:
     """evaluate is unchanged; maps with one reader, views and cheap maps are gone where a loop reads them."""
     users = {value: len(nodes) for value, nodes in graph.users.items()}
-    for value in graph.output_values:
+    for value in graph.kept:
         users[value] = users.get(value, 0) + 1
 
     def rebuild(node: Node, inputs: tuple[Value, ...]) -> Value | list[Value] | None:
@@ -81,7 +81,7 @@ def is_view(value: Value) -> bool:
 def _goes(graph: Graph, value: Value) -> bool:
     """A view that only loops read: it goes into them, and what it looks at keeps its order."""
     readers = graph.users.get(value, ())
-    return is_view(value) and value not in graph.output_values and all(isinstance(n.op, Loops) for n in readers)
+    return is_view(value) and value not in graph.kept and all(isinstance(n.op, Loops) for n in readers)
 
 
 def _is_windows(value: Value) -> bool:

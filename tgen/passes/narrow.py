@@ -66,7 +66,7 @@ def _cone(graph: Graph, node: Node) -> _Cone | None:
     while waiting:
         value = waiting.pop()
         readers = graph.users.get(value, ())
-        if value in graph.output_values or not readers:
+        if value in graph.kept or not readers:
             return None
         for reader in readers:
             body = _conversion(reader, value)

@@ -42,7 +42,7 @@ def ragged(graph: Graph, tables: Tables) -> Graph:
     for node in graph.nodes:
         packer.add(node)
     outputs = tuple((name, packer.padded(value)) for name, value in graph.outputs)
-    return Graph(graph.inputs, outputs, graph.name)
+    return replace(graph, outputs=outputs)
 
 
 class _Packer:
@@ -156,7 +156,7 @@ class _Packer:
 
     def _read_at_tokens(self, value: Value) -> bool:
         """Whether every reader is packed and reads a row [batch, …, seq, …] at its own token."""
-        if value in self.graph.output_values:
+        if value in self.graph.kept:
             return False
         for node in self.graph.users.get(value, ()):
             program = node.op.program if isinstance(node.op, Loops) else None

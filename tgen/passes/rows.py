@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ..ir.dims import product
 from ..ir.expr import Const, Expr, Index, Kept, Load, index, shift_axes, transform, walk
-from ..ir.graph import Graph, Node, Value
+from ..ir.graph import Graph, Node, Value, replace_roots, symbols_of
 from ..ir.loops import LoopProgram, Stage
-from ..ir.op import Op
+from ..ir.op import Op, op_symbols
 from ..ir.ops.fused import Loops
 from .inline import MOST_OPERANDS, is_view
 from .tidy import tidy
@@ -24,11 +24,15 @@ FEW_COLUMNS = 1 << 16  # a single row is not shared by threads: merge only when 
 
 @dataclass(eq=False)
 class Group:
-    """A node under work. `into`: the group that took it in, and the number its result 0 has there."""
+    """A node under work. `into`: the group that took it in, and the number its result 0 has there.
+
+    after: what it does not read, but must come after: values of extents whose symbols it names.
+    """
 
     op: Op
     inputs: tuple[tuple[Group, int], ...]
     origin: str
+    after: tuple[tuple[Group, int], ...] = ()
     into: tuple[Group, int] | None = None
 
     @property
@@ -51,14 +55,24 @@ def find(result: Result) -> Result:
 def rows(graph: Graph) -> Graph:
     """evaluate is unchanged; chains of maps and reductions over the same rows are single loop programs."""
     groups: dict[Node, Group] = {}
+    extents = {e.symbol: e.value for e in graph.extents}
     for node in graph.nodes:
-        group = groups[node] = Group(node.op, tuple((groups[v.node], v.index) for v in node.inputs), node.origin)
+        inputs = tuple((groups[v.node], v.index) for v in node.inputs)
+        group = groups[node] = Group(node.op, inputs, node.origin, _extents(node, groups, extents))
         if isinstance(node.op, Loops) and not is_view(Value(node)):
             for source in reversed(group.inputs):
                 reader, producer = find((group, 0))[0], find(source)[0]
                 if producer is not reader and isinstance(producer.op, Loops) and not _is_view_group(producer):
                     _merge(producer, reader)
     return _resolve(graph, groups)
+
+
+def _extents(node: Node, groups: Mapping[Node, Group], extents: Mapping[str, Value]) -> tuple[Result, ...]:
+    """Values of the extents that a node names."""
+    if not extents:
+        return ()
+    named = {*symbols_of(node.types), *op_symbols(node.op)}
+    return tuple((groups[v.node], v.index) for symbol, v in extents.items() if symbol in named)
 
 
 def _is_view_group(group: Group) -> bool:
@@ -98,7 +112,8 @@ def _merge(producer: Group, reader: Group) -> None:
         *(_moved(s, axes_b, spread and not main_is_reader, loads_b, kept_b, len(a.stages), len(a.outputs)) for s in b.stages),
     ]
     program = LoopProgram(main.extents, main.rows, tuple(stages), (*a.outputs, *b.outputs))
-    merged = Group(Loops(program), tuple(inputs), reader.origin or producer.origin)
+    after = tuple(dict.fromkeys(producer.after + reader.after))
+    merged = Group(Loops(program), tuple(inputs), reader.origin or producer.origin, after)
     producer.into, reader.into = (merged, 0), (merged, len(a.outputs))
 
 
@@ -153,7 +168,7 @@ def _cover(small: LoopProgram, main: LoopProgram, pairs: Mapping[int, int]) -> d
 
 def _reaches(producer: Group, reader: Group) -> bool:
     """Whether the reader depends on the producer through a group that is neither."""
-    stack = [g for g, _ in map(find, reader.inputs) if g is not producer]
+    stack = [g for g, _ in map(find, reader.inputs) if g is not producer] + [find(v)[0] for v in reader.after]
     seen: set[Group] = set()
     while stack:
         group = stack.pop()
@@ -161,7 +176,7 @@ def _reaches(producer: Group, reader: Group) -> bool:
             return True
         if group not in seen:
             seen.add(group)
-            stack.extend(find(v)[0] for v in group.inputs)
+            stack.extend(find(v)[0] for v in (*group.inputs, *group.after))
     return False
 
 
@@ -195,7 +210,7 @@ def _moved(
 
 def _resolve(graph: Graph, groups: Mapping[Node, Group]) -> Graph:
     """The graph of the groups; results nobody reads are not stored any more."""
-    wanted = {value: find((groups[value.node], value.index)) for value in graph.output_values}
+    wanted = {value: find((groups[value.node], value.index)) for value in graph.kept}
     order = _order([g for g, _ in wanted.values()] + [groups[n] for n in graph.inputs])
     read: dict[Group, set[int]] = {}
     for group, number in wanted.values():
@@ -215,8 +230,7 @@ def _resolve(graph: Graph, groups: Mapping[Node, Group]) -> Graph:
         else:
             node = inputs.get(group) or Node(group.op, operands, group.origin)
             made.update({(group, k): Value(node, k) for k in range(len(node.types))})
-    outputs = tuple((name, made[wanted[value]]) for name, value in graph.outputs)
-    return Graph(graph.inputs, outputs, graph.name)
+    return replace_roots(graph, {value: made[result] for value, result in wanted.items()}, graph.inputs)
 
 
 def _order(targets: Sequence[Group]) -> list[Group]:

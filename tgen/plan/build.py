@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
-from ..ir.dims import DimLike, ceildiv, dim_max, evaluate_dim, mod, nonnegative, symbols
+from ..ir.dims import DimLike, ceildiv, dim_max, dim_min, evaluate_dim, mod, nonnegative, symbols
 from ..ir.errors import Unsupported
 from ..ir.expr import Index, Load, affine, call, index
 from ..ir.forms import Join, Repeat, Reshape, Routine, Scatter
-from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, symbols_of
+from ..ir.graph import MOST_EXTENT, Constant, Extent, Graph, Input, Node, Tensor, Value, extent_message, symbols_of
 from ..ir.loops import LoopProgram, Stage
 from ..ir.ops.attend import TiledAttend
 from ..ir.ops.fused import Loops, Packing, TiledContraction
@@ -23,39 +24,52 @@ from .contract import contract_kernel, least, stays_in_cache, tiles_whole, with_
 from .memory import ALIGNMENT, layout
 from .reshape import reshaped
 from .schedule import Repeated, lifetimes, scheduled
-from .types import Buffer, Case, Operand, Place, Plan, Step, step_symbol
+from .types import Buffer, Case, Definition, Operand, Place, Plan, Segment, Step, segment_of, step_symbol
 
 
-def build(graph: Graph) -> Plan:
-    """The plan of a graph of loops, tiled contractions and attentions, reshapes, joins and scatters. Raises Unsupported for anything else."""
-    return _Builder(graph).plan()
+def build(graph: Graph, equal: Sequence[tuple[DimLike, DimLike]] = ()) -> Plan:
+    """The plan of a graph of loops, tiled contractions and attentions, reshapes, joins and scatters. Raises Unsupported for anything else.
+
+    equal: pairs of dimensions that must be equal; those that name extents of the graph are looked at when these are known.
+    """
+    return _Builder(graph, equal).plan()
 
 
 class _Builder:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, equal: Sequence[tuple[DimLike, DimLike]]) -> None:
+        self.graph, self.equal = graph, equal
+        self.extents: list[str] = []  # those that are known where the next step will stand, in order
+        self.messages: list[str] = []  # of runs in which one of them is none
+        self.unknown: dict[Node, frozenset[str]] = {}  # extents of the region that are found out after a node
         self.buffers: list[Buffer] = []
         self.kernels: dict[Kernel, int] = {}
-        self.steps: list[Step | Repeated] = []
+        self.steps: list[Step | Repeated | Definition] = []
         self.repeats = 0
         self.places: dict[Value, Place] = {}
         self.reserved: dict[Value, Place] = {}  # where a kernel is asked to write: an output, or a part of a join
         self.weights: dict[Tensor, tuple[int, int]] = {}  # tensor → buffer, byte offset
         self.weight_bytes = 0
-        self.slack: DimLike = 0  # bytes behind the arena that may be read (and are not used)
+        self.slack: dict[int, DimLike] = {}  # bytes behind a segment of the arena that may be read (and are not used)
 
     def plan(self) -> Plan:
         graph = self.graph
         for k, node in enumerate(graph.inputs):
             self.places[Value(node)] = self._whole(Buffer("input", k), node.types[0])
-        outputs = [self._whole(Buffer("output", k), v.type) for k, (_, v) in enumerate(graph.outputs)]
-        self._region(outputs)
-        return self._finish()
+        found = {e.symbol for e in graph.extents}
+        outputs = [
+            self._whole(Buffer("arena", bytes=v.type.bytes) if found & {*symbols_of([v.type])} else Buffer("output", k), v.type)
+            for k, (_, v) in enumerate(graph.outputs)
+        ]
+        flags = [self._whole(Buffer("flag", k), check.holds.type) for k, check in enumerate(graph.checks)]
+        self._region(outputs, flags)
+        return self._finish(tuple((k, p.buffer) for k, p in enumerate(outputs) if self.buffers[p.buffer].kind == "arena"))
 
-    def _region(self, results: Sequence[Place]) -> None:
-        """Steps that leave the outputs of `self.graph` in these places; its inputs have theirs."""
+    def _region(self, results: Sequence[Place], flags: Sequence[Place] = ()) -> None:
+        """Steps that leave the outputs and checks of `self.graph` in these places; its inputs have theirs."""
         graph = self.graph
-        for (_, value), place in zip(graph.outputs, results):
+        wanted = [*zip(graph.outputs, results), *zip(((c.message, c.holds) for c in graph.checks), flags)]
+        due = self._due(graph)
+        for (_, value), place in wanted:
             self._reserve(value, place)
         for node in reversed(graph.nodes):
             if isinstance(node.op.form(*(v.type for v in node.inputs)), Join):
@@ -64,24 +78,69 @@ class _Builder:
                 self._reserve_permuted(node)
         for node in graph.nodes:
             self._add(node)
-        for (name, value), place in zip(graph.outputs, results):
+            for extent in due.get(node, ()):
+                self._define(extent)
+        for (name, value), place in wanted:
             if self.place(value) != place:
                 self._copy(value, place, name)
 
-    def _finish(self) -> Plan:
-        steps, loops = scheduled(self.steps, tuple(self.kernels), self.buffers)
-        offsets, arena = layout(lifetimes(steps, self.buffers, loops))
+    def _due(self, graph: Graph) -> dict[Node, list[Extent]]:
+        """The extents that are found out behind each node; notes which are unknown at each."""
+        due: dict[Node, list[Extent]] = {}
+        for extent in graph.extents:
+            due.setdefault(extent.value.node, []).append(extent)
+        if due:
+            unknown = {e.symbol for e in graph.extents}
+            for node in graph.nodes:
+                self.unknown[node] = frozenset(unknown)
+                unknown -= {e.symbol for e in due.get(node, ())}
+        return due
+
+    def _define(self, extent: Extent) -> None:
+        """The extent gets its value here; what must be equal is looked at when the last of its extents is known."""
+        self.extents.append(extent.symbol)
+        self.messages.append(extent_message(extent))
+        named = {pair: {name for dim in pair for name in symbols(dim)} for pair in self.equal}
+        later = {e.symbol for e in self.graph.extents} - {*self.extents}
+        equal = tuple(pair for pair, names in named.items() if extent.symbol in names and names.isdisjoint(later))
+        operand = Operand(self.place(extent.value).buffer, self.place(extent.value).offset * extent.value.type.dtype.size)
+        most = MOST_EXTENT if extent.most is None else dim_min(extent.most, MOST_EXTENT)
+        self.steps.append(Definition(extent.symbol, len(self.extents), operand, most, equal))
+
+    def _segment(self, *sizes: DimLike) -> int:
+        """Which segment of the arena a buffer of such a size is in: 0, or that of the last extent that the size names."""
+        return segment_of(self.extents, *sizes)
+
+    def _finish(self, made: tuple[tuple[int, int], ...]) -> Plan:
+        schedule = scheduled(self.steps, tuple(self.kernels), self.buffers)
+        segment = {k: self._segment(b.bytes) for k, b in enumerate(self.buffers) if b.kind == "arena"}
+        definitions = tuple(schedule.definitions)
+        parts: list[Step | Definition] = [*definitions, *schedule.steps]
+        lives = lifetimes(sorted(parts, key=lambda part: part.phase), self.buffers, schedule.loops)
+        for _, number in made:
+            lives[number] = dataclasses.replace(lives[number], last=schedule.phases)
+        offsets: dict[int, DimLike] = {}
+        segments: list[Segment] = []
+        for number in range(len(self.extents) + 1):
+            mine = {k: life for k, life in lives.items() if segment[k] == number}
+            places, total = layout(mine)
+            offsets.update(places)
+            scratch: DimLike = 0
+            for kernel in self.kernels:
+                if self._segment(kernel.scratch) == number:
+                    scratch = dim_max(scratch, kernel.scratch)
+            segments.append(
+                Segment(total + self.slack.get(number, 0), tuple(dict.fromkeys(v.bytes for v in mine.values())), scratch)
+            )
         buffers = [
-            Buffer(b.kind, b.index, offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)
+            Buffer(b.kind, segment[k], offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)
         ]
-        scratch: DimLike = 0
-        for kernel in self.kernels:
-            scratch = dim_max(scratch, kernel.scratch)
         inputs = tuple(self.graph.input_types.items())
         return Plan(
             self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
-            tuple(buffers), tuple(self.kernels), steps, tuple((at, t) for t, (_, at) in self.weights.items()),
-            self.weight_bytes, arena + self.slack, scratch, loops,
+            tuple(buffers), tuple(self.kernels), tuple(schedule.steps), tuple((at, t) for t, (_, at) in self.weights.items()),
+            self.weight_bytes, segments[0].bytes, segments[0].scratch, tuple(schedule.loops), definitions, tuple(segments[1:]), made,
+            (*self.messages, *(c.message for c in self.graph.checks)), tuple(self.extents),
         )  # fmt: skip
 
     # -- places ------------------------------------------------------------------------------------------------------------
@@ -104,6 +163,9 @@ class _Builder:
         form = value.op.form(*(v.type for v in value.node.inputs))
         in_one_piece = isinstance(form, Routine) and place.contiguous(value.type.shape)
         stacked = isinstance(form, Repeat) and value.index >= form.states
+        late = self.unknown.get(value.node, frozenset())
+        if late and not late.isdisjoint({*symbols(self.buffers[place.buffer].bytes), *symbols(place.offset)}):
+            return  # its memory is there only when all extents of its size are known
         if value not in self.reserved and (self._writes(value) or in_one_piece or stacked or isinstance(form, (Join, Scatter))):
             self.reserved[value] = place
 
@@ -119,13 +181,13 @@ class _Builder:
         if not isinstance(node.op.form(*(v.type for v in node.inputs)), Reshape):
             return
         view = node.inputs[0]
-        if not is_view(view) or self.graph.users.get(view) != (node,) or view in self.graph.output_values:
+        if not is_view(view) or self.graph.users.get(view) != (node,) or view in self.graph.kept:
             return
         source = view.node.inputs[0]
         at = map_body(view).index  # type: ignore[union-attr]
         axes = [i.axis for i in at if isinstance(i, Index)]
         looped = [k for k, d in enumerate(view.type.shape) if d != 1]
-        only_reader = self.graph.users.get(source) == (view.node,) and source not in self.graph.output_values
+        only_reader = self.graph.users.get(source) == (view.node,) and source not in self.graph.kept
         if not only_reader or not self._writes(source) or source in self.reserved or sorted(axes) != looped or len(axes) < 2:
             return
         if any(d != 1 and not isinstance(i, Index) for d, i in zip(source.type.shape, at)):
@@ -261,7 +323,9 @@ class _Builder:
                 places[k] = self._whole(Buffer("arena", bytes=value.type.bytes), value.type)
                 self._copy(value, places[k], "packing")
             if rows:
-                self.slack = dim_max(self.slack, places[k].strides[-2] * (rows * value.type.dtype.size))
+                segment = self._segment(self.buffers[places[k].buffer].bytes)
+                slack = places[k].strides[-2] * (rows * value.type.dtype.size)
+                self.slack[segment] = dim_max(self.slack.get(segment, 0), slack)
 
     def _tiled(self, packing: Packing, depth: DimLike, b: Value, packed: bool) -> Place:
         """B's place if tiles can be loaded from it as it is, else that of a copy. Several parts must lie alike: packed."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from ..ir.dims import DimLike, evaluate_dim, nonnegative, symbols
 from ..kernels.specs import Kernel
 from .memory import Lifetime, layout
-from .types import Buffer, Loop, Operand, Step
+from .types import Buffer, Definition, Loop, Operand, Step
 
 SAMPLE = 128  # of every symbol, where two schedules' memory is compared
 GROWTH = 1.25  # of the arena that fewer phases may cost
@@ -28,7 +28,7 @@ class Repeated:
 
     symbol: str
     count: DimLike
-    steps: tuple[Step | Repeated, ...]
+    steps: tuple[Step | Repeated | Definition, ...]
     phase: int = 0
 
     @property
@@ -36,13 +36,40 @@ class Repeated:
         return tuple(o for step in self.steps for o in step.operands)
 
 
-def scheduled(
-    steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]
-) -> tuple[tuple[Step, ...], tuple[Loop, ...]]:
+@dataclasses.dataclass
+class Schedule:
+    """Steps phase by phase, loops over phases, definitions before phases."""
+
+    steps: list[Step] = dataclasses.field(default_factory=list)
+    loops: list[Loop] = dataclasses.field(default_factory=list)
+    definitions: list[Definition] = dataclasses.field(default_factory=list)
+    phases: int = 0
+
+    def append(self, other: Schedule) -> None:
+        """Everything of `other` behind the last phase."""
+        at = self.phases
+        self.steps += [dataclasses.replace(step, phase=step.phase + at) for step in other.steps]
+        self.loops += [dataclasses.replace(loop, first=loop.first + at, last=loop.last + at) for loop in other.loops]
+        self.definitions += [dataclasses.replace(d, phase=d.phase + at) for d in other.definitions]
+        self.phases += other.phases
+
+
+def scheduled(steps: Sequence[Step | Repeated | Definition], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
     """The steps with their phases, phase by phase, in an order with the same results; and the loops over phases.
 
-    As few phases as the longest chain of steps has; in the given order, with a few more phases, where that would take much more memory.
+    What stands before a definition stays before it.
     """
+    whole = Schedule()
+    for defines, together in itertools.groupby(steps, key=lambda step: isinstance(step, Definition)):
+        if defines:
+            whole.definitions += [dataclasses.replace(d, phase=whole.phases) for d in together if isinstance(d, Definition)]
+        else:
+            whole.append(_section([step for step in together if not isinstance(step, Definition)], kernels, buffers))
+    return whole
+
+
+def _section(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
+    """As few phases as the longest chain of steps has; in the given order, with a few more phases, where that would take much more memory."""
     before = dependences(steps, kernels)
     in_order = _in_order(before)
     fewest = _fewest(steps, kernels, buffers, before)
@@ -51,29 +78,26 @@ def scheduled(
     return _flat(_with_phases(steps, chosen), kernels, buffers)
 
 
-def _flat(
-    steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]
-) -> tuple[tuple[Step, ...], tuple[Loop, ...]]:
+def _flat(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
     """What is repeated has phases of its own, behind the plain steps that it could share a phase with."""
-    found: list[Step] = []
-    loops: list[Loop] = []
-    phase = 0
+    found = Schedule()
     for _, together in itertools.groupby(steps, key=lambda step: step.phase):
         listed = list(together)
-        plain = [dataclasses.replace(step, phase=phase) for step in listed if isinstance(step, Step)]
-        found += plain
-        phase += bool(plain)
+        plain = [dataclasses.replace(step, phase=0) for step in listed if isinstance(step, Step)]
+        if plain:
+            found.append(Schedule(plain, phases=1))
         for block in (step for step in listed if isinstance(step, Repeated)):
-            inside, inner = scheduled(block.steps, kernels, buffers)
-            last = phase + inside[-1].phase if inside else phase - 1
-            loops.append(Loop(block.symbol, block.count, phase, last))
-            loops += [dataclasses.replace(loop, first=loop.first + phase, last=loop.last + phase) for loop in inner]
-            found += [dataclasses.replace(step, phase=step.phase + phase) for step in inside]
-            phase = last + 1
-    return tuple(found), tuple(loop for loop in loops if loop.first <= loop.last)
+            inside = scheduled(block.steps, kernels, buffers)
+            if inside.phases:
+                inside.loops.insert(0, Loop(block.symbol, block.count, 0, inside.phases - 1))
+                inside.definitions = [d for d in inside.definitions if d.phase < inside.phases]  # nothing names the others
+                found.append(inside)
+    return found
 
 
-def lifetimes(steps: Sequence[Step | Repeated], buffers: Sequence[Buffer], loops: Sequence[Loop] = ()) -> dict[int, Lifetime]:
+def lifetimes(
+    steps: Sequence[Step | Repeated | Definition], buffers: Sequence[Buffer], loops: Sequence[Loop] = ()
+) -> dict[int, Lifetime]:
     """First and last phase of each buffer of the arena: buffers of one phase never share bytes. What is used in a loop lives as long
     as the loop: its next turn may read what this one left.
     """
@@ -86,11 +110,13 @@ def lifetimes(steps: Sequence[Step | Repeated], buffers: Sequence[Buffer], loops
     return found
 
 
-def touched(step: Step | Repeated, kernels: Sequence[Kernel]) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
+def touched(step: Step | Repeated | Definition, kernels: Sequence[Kernel]) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
     """What a step reads and what it writes."""
     if isinstance(step, Repeated):
         sides = [touched(inner, kernels) for inner in step.steps]
         return tuple(o for read, _ in sides for o in read), tuple(o for _, written in sides for o in written)
+    if isinstance(step, Definition):
+        return step.operands, ()
     count = len(step.operands) - len(kernels[step.kernel].outputs)
     return step.operands[:count], step.operands[count:]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ..ir.dims import Dim, DimLike, evaluate_dim, product
+from ..ir.dims import Dim, DimLike, evaluate_dim, product, substitute, symbols
 from ..ir.graph import Tensor
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.specs import AttendKernel, ContractKernel, Kernel, RoutineKernel
+
+USUAL_EXTENT = 128  # of what only a run finds out, where something must be decided before
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Buffer:
-    """kind: input, output (number `index` of the call), weight (byte `offset` of the weights) or arena (byte `offset` of the arena)."""
+    """kind: input, output (number `index` of the call), weight (byte `offset` of the weights), arena (byte `offset` of segment `index`
+    of the arena, see `Segment`) or flag (of check number `index`).
+    """
 
     kind: str
     index: int = 0
@@ -39,7 +43,9 @@ class Buffer:
     bytes: DimLike = 0
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.index}" if self.kind in ("input", "output") else f"{self.kind}+{self.offset}"
+        if self.kind in ("input", "output", "flag"):
+            return f"{self.kind} {self.index}"
+        return f"{self.kind}{f'.{self.index}' if self.index else ''}+{self.offset}"
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,51 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Definition:
+    """Before `phase` begins `symbol` gets the value of the i64 at `operand`, segment `segment` of the arena (from 1) its memory.
+
+    The run ends with an error if the value is not in 0 … most, or dimensions of a pair of `equal` differ.
+    """
+
+    symbol: str
+    segment: int
+    operand: Operand
+    most: DimLike
+    equal: tuple[tuple[DimLike, DimLike], ...] = ()
+    phase: int = 0
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.operand,)
+
+
+def segment_of(extents: Sequence[str], *sizes: DimLike) -> int:
+    """Which segment of the arena holds memory of such sizes: 0, or that of the last extent that they name."""
+    if not extents:
+        return 0
+    named = {name for size in sizes for name in symbols(size)}
+    return max((k + 1 for k, name in enumerate(extents) if name in named), default=0)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Memory of an arena that gets its size in a run, for buffers whose sizes are symbols of definitions (see `Definition`).
+
+    bytes: of all buffers; sizes: of each of them; scratch: bytes a thread of kernels that only a definition tells the size of.
+    """
+
+    bytes: DimLike
+    sizes: tuple[DimLike, ...]
+    scratch: DimLike
+
+
+@dataclass(frozen=True)
 class Plan:
     """inputs, outputs: names and types in call order. arena: bytes of intermediate values; scratch: bytes a thread needs besides.
 
-    steps: phase by phase; a barrier stands between phases. loops: outer ones before those inside them.
+    steps: phase by phase; a barrier stands between phases. loops: outer ones before those inside them. definitions: phase by phase;
+    extents: symbols that the run finds out; segments: of the arena, number k + 1 that of extent k. made: (number of an output whose size a run finds out, its
+    buffer in the arena). messages: what a run may end with: because of an extent, or of a check that a flag belongs to.
     """
 
     name: str
@@ -117,6 +164,15 @@ class Plan:
     arena: DimLike
     scratch: DimLike
     loops: tuple[Loop, ...] = ()
+    definitions: tuple[Definition, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    made: tuple[tuple[int, int], ...] = ()
+    messages: tuple[str, ...] = ()
+    extents: tuple[str, ...] = ()
+
+    def defined_at(self, phase: int) -> tuple[Definition, ...]:
+        """The definitions before a phase."""
+        return tuple(d for d in self.definitions if d.phase == phase)
 
     def times(self, phase: int) -> DimLike:
         """How often a phase is done in a run."""
@@ -131,6 +187,11 @@ class Plan:
         return total
 
     @property
+    def usual_work(self) -> DimLike:
+        """`work` by what is known before a run."""
+        return substitute(self.work, dict.fromkeys(self.extents, USUAL_EXTENT))
+
+    @property
     def phases(self) -> tuple[tuple[Step, ...], ...]:
         """The steps of each phase."""
         return tuple(tuple(steps) for _, steps in groupby(self.steps, key=lambda step: step.phase))
@@ -141,6 +202,7 @@ class Plan:
         lines += [f"  arena {self.arena} bytes, scratch {self.scratch} bytes a thread"]
         lines += [f"  kernel {k}: {describe(kernel)}" for k, kernel in enumerate(self.kernels)]
         lines += [f"  phases {loop.first} to {loop.last}: for {loop.symbol} < {loop.count}" for loop in self.loops]
+        lines += [f"  phase {d.phase}: {d.symbol} = {self.buffers[d.operand.buffer]}+{d.operand.offset}" for d in self.definitions]
         for number, step in enumerate(self.steps):
             operands = ", ".join(f"{self.buffers[o.buffer]}" + (f"+{o.offset}" if o.offset != 0 else "") for o in step.operands)
             kernels = ", ".join([f"kernel {step.kernel}", *map(str, step.cases)])
