@@ -268,6 +268,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "not": _elementwise(lambda a: not a),
     "full": lambda op, c: np.full(op.shape, c.reshape(-1)[0], object),
     "gather": _gathered,
+    "true_places": lambda op, content: op.reference(content.astype(bool)),
     "where": _elementwise(lambda c, a, b: a if c else b),
     "reduce_sum": _reduce(lambda a, b: a + b, 0),
     "reduce_prod": _reduce(lambda a, b: a * b, 1),
