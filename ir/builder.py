@@ -68,9 +68,14 @@ class Builder:
         if known is None:
             taken = {*symbols_of(n.types[0] for n in self._inputs), *(e.symbol for e in self._extents)}
             number = next(k for k in itertools.count(len(self._extents)) if f"extent{k}" not in taken)
-            known = Extent(f"extent{number}", value, most)
+            known = Extent(f"extent{number}", value, most, self._origin)
             self._extents.append(known)
         return symbol(known.symbol)
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """Those made so far."""
+        return tuple(self._extents)
 
     def check(self, holds: Value, message: str) -> None:
         """A run in which `holds` (bool[]) is false raises InvalidInput(message)."""

@@ -12,6 +12,8 @@ from .dims import evaluate_dim
 from .errors import InvalidGraph, InvalidInput
 from .graph import MOST_EXTENT, Extent, Graph, Input, Node, Value, extent_message
 
+MOST_BYTES = 1 << 46  # of a value: beyond this a size is taken for a mistake
+
 
 def evaluate(
     graph: Graph, feeds: Mapping[str, Any], *, observe: Callable[[Value, np.ndarray], None] | None = None
@@ -55,7 +57,9 @@ def _extent(extents: list[Extent], result: np.ndarray, symbols: Mapping[str, int
 
 
 def run_node(node: Node, operands: list[np.ndarray], symbols: Mapping[str, int]) -> list[np.ndarray]:
-    """The results of one node by its op's `reference`, checked against its types."""
+    """The results of one node by its op's `reference`, checked against its types. Raises InvalidInput if one is absurdly large."""
+    if symbols and any(evaluate_dim(t.bytes, symbols) > MOST_BYTES for t in node.types):
+        raise InvalidInput(f"{node.origin or node.op}: a result of this size fits no machine")
     with np.errstate(all="ignore"):
         raw = node.op.bind(symbols).reference(*operands)
     results = [np.asarray(r) for r in (raw if isinstance(raw, tuple) else (raw,))]

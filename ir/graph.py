@@ -153,12 +153,13 @@ class Value:
 class Extent:
     """A dimension that the run itself computes: `symbol` stands for the element of `value` (i64[]), from 0 to `most`, if that is known.
 
-    What names the symbol comes after `value` is computed, whether it reads it or not.
+    What names the symbol comes after `value` is computed, whether it reads it or not. origin: as a node's.
     """
 
     symbol: str
     value: Value
     most: DimLike | None = None
+    origin: str = ""
 
 
 MOST_EXTENT = 1 << 40  # of what a run computes: more is taken for a mistake
@@ -166,7 +167,7 @@ MOST_EXTENT = 1 << 40  # of what a run computes: more is taken for a mistake
 
 def extent_message(extent: Extent) -> str:
     """Of the InvalidInput that ends a run where the value is no extent."""
-    return f"{extent.value.node.origin or extent.value.op.name}: the run computes an extent that is negative or too large"
+    return f"{extent.origin or extent.symbol}: the run finds an extent that is negative, too large or does not fit"
 
 
 @dataclass(frozen=True)

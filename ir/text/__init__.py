@@ -25,7 +25,7 @@ from ..dims import Dim
 from ..dtypes import DType
 from ..errors import InvalidGraph
 from ..expr import Expr
-from ..graph import Graph, Input, Tensor, Value
+from ..graph import Extent, Graph, Input, Tensor, Value
 from ..identity import exact
 from ..loops import LoopProgram, Stage
 from ..op import Op
@@ -55,13 +55,20 @@ def print_graph(graph: Graph) -> str:
             names[value] = f"%{count}"
             count += 1
         operands = f"({', '.join(names.get(v, '%?') for v in node.inputs)})" if node.inputs else ""
-        origin = f" @ {json.dumps(node.origin)}" if node.origin else ""
         made = ", ".join(names[v] for v in results)
-        lines.append(f"  {made} = {op_text(node.op)}{operands} : {', '.join(map(str, node.types))}{origin}")
-    lines += [f"  extent {e.symbol} = {names[e.value]}{'' if e.most is None else f' <= ({e.most})'}" for e in graph.extents]
+        lines.append(f"  {made} = {op_text(node.op)}{operands} : {', '.join(map(str, node.types))}{_origin(node.origin)}")
+    lines += [f"  extent {e.symbol} = {names[e.value]}{_bound(e)}{_origin(e.origin)}" for e in graph.extents]
     lines += [f"  check {names[c.holds]} {json.dumps(c.message)}" for c in graph.checks]
     lines.append(f"  return {', '.join(f'{quoted(name)} = {names[value]}' for name, value in graph.outputs)}")
     return "\n".join([*lines, "}"])
+
+
+def _origin(origin: str) -> str:
+    return f" @ {json.dumps(origin)}" if origin else ""
+
+
+def _bound(extent: Extent) -> str:
+    return "" if extent.most is None else f" <= ({extent.most})"
 
 
 def op_text(op: Op) -> str:

@@ -83,7 +83,7 @@ class Parser:
                 s.expect(token)
             most = parse_dim(s.until(")"))
             s.expect(")")
-        return Extent(symbol, value, most)
+        return Extent(symbol, value, most, s.string() if s.accept("@") else "")
 
     def argument(self) -> Node:
         token = self.new_name()

@@ -29,6 +29,7 @@ def emit_definition(
     fine = b.and_(b.icmp_signed(">=", value, I64(0)), b.icmp_signed("<=", value, c.dim(definition.most)))
     for there, needed in definition.equal:
         fine = b.and_(fine, b.icmp_signed("==", c.dim(there), c.dim(needed)))
+        fine = b.and_(fine, b.fcmp_ordered("==", _as_double(c, there), _as_double(c, needed)))  # products may wrap
     for size in (*segment.sizes, segment.scratch):
         bytes_ = _as_double(c, size)
         possible = b.and_(b.fcmp_ordered(">=", bytes_, _F64(0.0)), b.fcmp_ordered("<=", bytes_, _F64(float(MOST_BYTES))))

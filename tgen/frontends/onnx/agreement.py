@@ -9,11 +9,12 @@ from ...ir.dims import Dim, DimLike, nonnegative, product, symbols
 Shape = Sequence[DimLike]
 
 
-def agreement(shapes: Iterable[Shape]) -> dict[int, DimLike]:
+def agreement(shapes: Iterable[Shape], found: frozenset[str] = frozenset()) -> dict[int, DimLike]:
     """What shapes that broadcast together are assumed to have: axis, counted from the end (1 is the last) → extent.
 
     min(n, seq) that meets seq is seq: so models slice a table of n positions to the length of their input. Different formulas
     of the same symbols are the shortest: `2·ceil(h / 32)` meets `ceil(h / 16)` where what was halved is doubled again.
+    An extent that a run finds out (its symbol is in `found`) is taken to be what it meets.
     Any runtime would fail for sizes where they differ (or broadcast, if one happens to be 1).
     """
     shapes = [tuple(s) for s in shapes]
@@ -24,6 +25,8 @@ def agreement(shapes: Iterable[Shape]) -> dict[int, DimLike]:
             plain = [d for d in entries if all(d == e or is_clamped(e, d) for e in entries)]
             if len(plain) == 1:
                 wanted[axis] = plain[0]
+            elif len(before := [d for d in entries if found.isdisjoint(symbols(d))]) <= 1:
+                wanted[axis] = (before or entries)[0]
             elif _may_be_equal(entries):
                 wanted[axis] = min(entries, key=lambda d: len(str(d)))
     return wanted

@@ -12,9 +12,11 @@ import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, defs
 
 from ...ir.dims import Dim, DimLike
+from ...ir.dtypes import I64
 from ...ir.errors import InvalidModel, TgenError, Unsupported
 from ...ir.evaluate import run_node
 from ...ir.graph import Input, Node, Value
+from ...ir.ops.movement import Concat
 from .problems import DataDependent
 from .registry import attribute_defaults, decode_attribute, generic, make_op, snake
 from .symbols import type_proto
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .content import ShapeBuilder
     from .importer import Importer, Scope
 
+MAX_ENTRIES = 64  # of a shape that is found out in a run: no tensor has more axes
 MAX_FOLDED = 1 << 24  # elements of a value that is computed while importing, because a shape needs it
 
 
@@ -95,6 +98,34 @@ class Call:
         if content is None:
             content = self.array(value).astype(object)
         return tuple(content.reshape(-1).tolist())
+
+    def entries(self, value: Value) -> list[DimLike | Value]:
+        """As `ints`; an entry that only a run finds out is an i64[] value.
+
+        Raises DataDependent if their number is not known, either.
+        """
+        content = self.build.content(value)
+        if content is not None:
+            return list(content.reshape(-1).tolist())
+        if not feeding_inputs(value):
+            return list(self.ints(value))
+        if isinstance(value.op, Concat):
+            return [entry for part in value.node.inputs for entry in self.entries(part)]
+        count = value.type.elements
+        if not isinstance(count, int) or count > MAX_ENTRIES:
+            raise DataDependent("a shape whose rank is known at run time only", feeding_inputs(value))
+        flat = self.build.reshape(self.build.cast(value, to=I64), shape=(count,))
+        return [
+            self.build.reshape(self.build.slice(flat, axes=(0,), starts=(k,), sizes=(1,), steps=(1,)), shape=())
+            for k in range(count)
+        ]
+
+    def sizes(self, value: Value) -> tuple[DimLike, ...]:
+        """The elements of an operand that holds extents; those that are known at run time only become extents of the graph.
+
+        A run in which one of these is negative raises InvalidInput.
+        """
+        return tuple(self.build.extent(e) if isinstance(e, Value) else e for e in self.entries(value))
 
     def plain_ints(self, value: Value, what: str) -> tuple[int, ...]:
         """As `ints`, where symbols make no sense (axes). Raises Unsupported for a symbolic entry."""

@@ -48,6 +48,10 @@ class ShapeBuilder(Builder):
                 known = self._contents[value] = array.astype(object)
         return known
 
+    def extent(self, value: Value, most: DimLike | None = None) -> DimLike:
+        content = self.content(value)
+        return super().extent(value, most) if content is None else content.item()
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if not name.startswith("_") and name not in OPS:
             raise Unsupported(f"needs {name}, which is not implemented")
@@ -66,12 +70,16 @@ class ShapeBuilder(Builder):
         known = tuple(self.from_content(c, v.type.dtype) for c, v in zip(contents, values))
         return known if isinstance(made, tuple) else known[0]
 
+    @property
+    def _found(self) -> frozenset[str]:
+        return frozenset(e.symbol for e in self.extents)
+
     def agreed(self, operands: tuple[Value, ...], shape: tuple[DimLike, ...] = ()) -> tuple[Value, ...]:
         """Operands that broadcast (with `shape`), their extents those of `agreement`."""
         shapes = [v.type.shape for v in operands] + [shape]
         if not any(isinstance(d, Dim) for s in shapes for d in s):
             return operands
-        wanted = agreement(shapes)
+        wanted = agreement(shapes, self._found)
         return tuple(self.assumed(v, assumed_shape(v.type.shape, wanted)) for v in operands) if wanted else operands
 
     def _joined(self, operands: tuple[Value, ...], axis: int) -> tuple[Value, ...]:
@@ -79,7 +87,8 @@ class ShapeBuilder(Builder):
         rank = operands[0].type.rank
         if rank == 0 or any(v.type.rank != rank for v in operands):
             return operands
-        wanted = agreement([tuple(1 if k == axis % rank else d for k, d in enumerate(v.type.shape)) for v in operands])
+        shapes = [tuple(1 if k == axis % rank else d for k, d in enumerate(v.type.shape)) for v in operands]
+        wanted = agreement(shapes, self._found)
         return tuple(self.assumed(v, assumed_shape(v.type.shape, wanted)) for v in operands)
 
     def assumed(self, value: Value, shape: tuple[DimLike, ...]) -> Value:

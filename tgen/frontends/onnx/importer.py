@@ -15,7 +15,7 @@ from ...ir.errors import InvalidGraph, InvalidInput, InvalidModel, TypeMismatch,
 from ...ir.graph import Constant, Graph, Tensor, Value
 from ...ir.types import TensorType
 from .. import check_shapes
-from .call import Call
+from .call import Call, feeding_inputs
 from .content import ShapeBuilder
 from .problems import DataDependent, Problems
 from .registry import find_mapping, schema_of
@@ -85,6 +85,7 @@ class Importer:
         self._inputs(graph, scope, shapes, values)
         self.nodes(graph.node, scope)
         outputs = [(info, self.lookup(info.name, scope, f"output {info.name!r}")) for info in graph.output]
+        self.problems.blame(name for extent in self.build.extents for name in feeding_inputs(extent.value))
         self.problems.raise_all(self.what)
         for info, value in outputs:
             if not isinstance(value, Value):

@@ -32,6 +32,13 @@ class Problems:
         self.inputs.update(dict.fromkeys(inputs))
         self.settled = self.settled and bool(inputs)
 
+    def blame(self, inputs: Iterable[str]) -> None:
+        """What is missing may be so only because a run finds out shapes from these graph inputs: with their values it may import."""
+        listed = dict.fromkeys(inputs)
+        if self.nodes and listed:
+            self.inputs.update(listed)
+            self.settled = True
+
     def __bool__(self) -> bool:
         return bool(self.nodes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ....ir.op import normalise_axis
 from ....ir.ops.movement import resolve_slice
 from ..call import Call
 from ..registry import onnx_op
+from .found import Entry, found_slice
 
 
 @onnx_op("Transpose")
@@ -31,14 +33,14 @@ def slice_attributes(call: Call, x: Value) -> Value:
 
 @onnx_op("Slice", since=10)
 def slice_(call: Call, x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None) -> Value:
-    first, last = call.ints(starts), call.ints(ends)
+    first, last = call.entries(starts), call.entries(ends)
     along = call.plain_ints(axes, "axes") if axes is not None else tuple(range(len(first)))
     step = call.plain_ints(steps, "steps") if steps is not None else (1,) * len(first)
     return _slice(call, x, along, first, last, step)
 
 
 def _slice(
-    call: Call, x: Value, axes: tuple[int, ...], starts: tuple[DimLike, ...], ends: tuple[DimLike, ...], steps: tuple[int, ...]
+    call: Call, x: Value, axes: tuple[int, ...], starts: Sequence[Entry], ends: Sequence[Entry], steps: tuple[int, ...]
 ) -> Value:
     if not len(axes) == len(starts) == len(ends) == len(steps):
         raise InvalidModel(
@@ -47,8 +49,15 @@ def _slice(
     along = tuple(normalise_axis(a, x.type.rank, "slice") for a in axes)
     if len(set(along)) != len(along) or 0 in steps:
         raise InvalidModel(f"{call.importer.what}: Slice {call.name!r}: axes {list(axes)} with steps {list(steps)}")
-    parts = [resolve_slice(x.type.shape[a], s, e, step) for a, s, e, step in zip(along, starts, ends, steps)]
+    parts = [_part(call, x.type.shape[a], s, e, step) for a, s, e, step in zip(along, starts, ends, steps)]
     return call.build.slice(x, axes=along, starts=tuple(p[0] for p in parts), sizes=tuple(p[1] for p in parts), steps=steps)
+
+
+def _part(call: Call, dim: DimLike, start: Entry, end: Entry, step: int) -> tuple[DimLike, DimLike]:
+    """First position and number of elements."""
+    if isinstance(start, Value) or isinstance(end, Value):
+        return found_slice(call, dim, start, end, step)
+    return resolve_slice(dim, start, end, step)
 
 
 @onnx_op("Split", since=1)
@@ -135,13 +144,13 @@ def tensor_scatter(call: Call, cache: Value, update: Value, start: Value | None 
 
 @onnx_op("Tile")
 def tile(call: Call, x: Value, repeats: Value) -> Value:
-    return call.build.tile(x, repeats=call.ints(repeats))
+    return call.build.tile(x, repeats=call.sizes(repeats))
 
 
 @onnx_op("OneHot")
 def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Value:
     """depth may be of any numeric type; values are [off, on]."""
-    (count,) = call.ints(depth) if depth.type.dtype.is_integer else (int(call.array(depth).item()),)
+    (count,) = call.sizes(depth) if depth.type.dtype.is_integer else (int(call.array(depth).item()),)
     return call.build.one_hot(indices, values, depth=count, axis=call.attr("axis"))
 
 

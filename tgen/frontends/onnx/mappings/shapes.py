@@ -17,6 +17,7 @@ from ..agreement import unclamped
 from ..call import Call
 from ..problems import DataDependent
 from ..registry import dtype_attribute, onnx_op
+from .found import found_expand, found_range, found_reshape
 
 
 def extents(call: Call, values: list[DimLike]) -> Value:
@@ -63,7 +64,7 @@ def constant_of_shape(call: Call, wanted: Value) -> Value:
 
 def extents_of(call: Call, value: Value) -> tuple[DimLike, ...]:
     """The entries of an operand as extents. Raises InvalidModel for a negative one."""
-    found = call.ints(value)
+    found = call.sizes(value)
     if any(isinstance(d, int) and d < 0 for d in found):
         raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} wants the shape {list(found)}")
     return found
@@ -72,6 +73,9 @@ def extents_of(call: Call, value: Value) -> tuple[DimLike, ...]:
 @onnx_op("Expand")
 def expand(call: Call, x: Value, wanted: Value) -> Value:
     """Broadcasts both ways: a 1 in the wanted shape keeps the operand's extent."""
+    entries = call.entries(wanted)
+    if any(isinstance(e, Value) for e in entries):
+        return found_expand(call, x, entries)
     shape = extents_of(call, wanted)
     (x,) = call.build.agreed((x,), shape)
     return call.build.expand(x, shape=broadcast(x.type.shape, shape))
@@ -80,6 +84,9 @@ def expand(call: Call, x: Value, wanted: Value) -> Value:
 @onnx_op("Reshape")
 def reshape(call: Call, x: Value, wanted: Value) -> Value:
     """0 keeps an extent (unless allowzero), one -1 takes what is left."""
+    entries = call.entries(wanted)
+    if any(isinstance(e, Value) for e in entries):
+        return found_reshape(call, x, entries, keeps=not call.attr("allowzero", 0))
     shape = list(call.ints(wanted))
     if not call.attr("allowzero", 0):
         for axis, d in enumerate(shape):
@@ -154,6 +161,9 @@ def range_(call: Call, start: Value, limit: Value, delta: Value) -> Value:
 
 
 def _range_size(call: Call, start: Value, limit: Value, delta: Value) -> DimLike:
+    entries = [v if v.constant is not None else call.entries(v)[0] for v in (start, limit, delta)]
+    if any(isinstance(e, Value) and e.constant is None for e in entries):
+        return found_range(call, start, limit, delta)
     if start.type.dtype.is_float:
         a, b, by = (float(call.array(v)) for v in (start, limit, delta))
         if by == 0 or not np.isfinite([a, b, by]).all():

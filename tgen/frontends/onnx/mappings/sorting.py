@@ -6,6 +6,7 @@ from typing import Any
 
 from ....ir.errors import TypeMismatch
 from ....ir.graph import Value
+from ....ir.op import normalise_axis
 from ..call import Call
 from ..registry import onnx_op
 
@@ -19,7 +20,9 @@ def top_k_by_attribute(call: Call, x: Value) -> Any:
 @onnx_op("TopK", since=10)
 def top_k(call: Call, x: Value, k: Value) -> Any:
     """Results are always sorted, also where `sorted` allows any order."""
-    count = call.plain_ints(k, "k")
-    if len(count) != 1:
+    entries = call.entries(k)
+    if len(entries) != 1:
         raise TypeMismatch(f"k {k.type} is not one number")
-    return call.build.top_k(x, k=count[0], axis=call.attr("axis"), largest=bool(call.attr("largest", 1)))
+    axis = normalise_axis(call.attr("axis"), x.type.rank, "top_k")
+    count = call.build.extent(entries[0], most=x.type.shape[axis]) if isinstance(entries[0], Value) else entries[0]
+    return call.build.top_k(x, k=count, axis=call.attr("axis"), largest=bool(call.attr("largest", 1)))
