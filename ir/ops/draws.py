@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..dims import DimLike, concrete, product
@@ -35,7 +37,7 @@ class RandomBits(Op):
 
     def reference(self) -> np.ndarray:
         shape = concrete(self.shape)
-        place = np.arange(product(shape), dtype=np.uint64)
+        place = np.arange(math.prod(shape), dtype=np.uint64)
         word, half = np.uint64(WORD), np.uint64(32)
         c = [place & word, place >> half, np.zeros_like(place), np.zeros_like(place)]
         for turn in range(ROUNDS):
@@ -48,7 +50,8 @@ class RandomBits(Op):
         flat: Expr = const(0, I64)
         for axis in range(len(self.shape)):
             flat = flat + index(axis) * size(product(self.shape[axis + 1 :]))
-        place, zero = cast(flat, U64), const(0, U64)
+        place = cast(flat, U64)
+        zero: Expr = const(0, U64)
         a, b, c, d = place & WORD, call("shr", place, 32), zero, zero
         for turn in range(ROUNDS):
             p, q, keys = a * FACTORS[0], c * FACTORS[1], _keys(self.seed, turn)
