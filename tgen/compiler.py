@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from .codegen import llvm
 from .codegen.llvm import machine_of
 from .codegen.program import emit_program
 from .collector import uncollected
+from .ir.dims import DimLike
 from .ir.graph import Graph, Tensor
 from .ir.ops.assume import assumptions
 from .passes.pipeline import pipeline, run_pipeline
@@ -57,12 +58,8 @@ def compile_graph(
     fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
     assumed = assumptions(graph)
     plan = build(fused, assumed)
-    before = tuple(pair for pair in assumed if not segment_of(plan.extents, *pair))
     machine = machine_of(target)
-    manifest = Manifest(
-        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.usual_work,
-        len(plan.steps), len(plan.kernels), target.needs, before, plan.extents, plan.messages,
-    )  # fmt: skip
+    manifest = manifest_of(plan, target, assumed)
     # Packing, LLVM and writing need the interpreter little: they are done beside the rest and each other.
     with ThreadPoolExecutor(1, "tgen-pack") as packer, ThreadPoolExecutor(1, "tgen-llvm") as compiler:
         block = aligned_bytes(plan.weight_bytes)
@@ -75,6 +72,15 @@ def compile_graph(
         for part in parts:
             part.result()
     return Compiled(Artefact(manifest, code.result(), block), plan, ir, machine)
+
+
+def manifest_of(plan: Plan, target: Target, assumed: Iterable[tuple[DimLike, DimLike]]) -> Manifest:
+    """What a run of the plan's code needs to know. assumed: see `assumptions`; pairs that name extents are looked at by the code itself."""
+    before = tuple(pair for pair in assumed if not segment_of(plan.extents, *pair))
+    return Manifest(
+        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.usual_work,
+        len(plan.steps), len(plan.kernels), target.needs, before, plan.extents, plan.messages,
+    )  # fmt: skip
 
 
 def _dump(levels: dict[str, Callable[[], str]]) -> None:

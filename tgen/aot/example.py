@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 
+from ..ir.dims import Apply, Dim
 from .header import macro_names
 from .model import Library
 
@@ -53,7 +54,10 @@ $inputs
   const tgen_tensor_info *about = ${name}_outputs();
   tgen_tensor outputs[${upper}_OUTPUT_COUNT];
   int64_t shapes[${upper}_OUTPUT_COUNT][16];
+  static const int found[] = {$found}; /* whether the run finds out the shape */
   for (int64_t k = 0; k < ${upper}_OUTPUT_COUNT; ++k) {
+    memset(&outputs[k], 0, sizeof outputs[k]);
+    if (found[k]) continue;
     must(${name}_output_shape(k, symbols, shapes[k]), context);
     outputs[k] = tensor(about[k].rank, shapes[k], about[k].element_bytes);
   }
@@ -61,6 +65,8 @@ $inputs
   must(${name}_run(context, $input_array, outputs), context);
 
   for (int64_t k = 0; k < ${upper}_OUTPUT_COUNT; ++k) {
+    const void *data = outputs[k].data;
+    if (found[k]) must(${name}_found(context, k, shapes[k], &data), context);
     printf("%s %s[", about[k].name, about[k].dtype);
     int64_t count = 1;
     for (int64_t axis = 0; axis < about[k].rank; ++axis) {
@@ -69,7 +75,7 @@ $inputs
     }
     printf("]:");
     for (int64_t i = 0; i < count && i < 4 && strcmp(about[k].dtype, "float32") == 0; ++i)
-      printf(" %g", (double)((const float *)outputs[k].data)[i]);
+      printf(" %g", (double)((const float *)data)[i]);
     printf("\\n");
     free(outputs[k].data);
   }
@@ -106,6 +112,7 @@ def example(library: Library) -> str:
         symbol_count=len(library.symbols),
         defaults=", ".join(str(EXAMPLE_EXTENT) for _ in library.symbols) or "0",
         inputs="\n".join(inputs),
+        found=", ".join(str(int(library.is_found(k))) for k in range(len(library.outputs))),
         input_array="inputs" if library.inputs else "NULL",
         frees="".join(frees),
     )
@@ -113,8 +120,6 @@ def example(library: Library) -> str:
 
 def _c_dim(dim: object, symbols: tuple[str, ...]) -> str:
     """A dimension as a C expression of `symbols[k]`: what input shapes are made of is symbols, and sums and products of them."""
-    from ..ir.dims import Dim
-
     if not isinstance(dim, Dim):
         return str(dim)
     terms = []
@@ -125,8 +130,6 @@ def _c_dim(dim: object, symbols: tuple[str, ...]) -> str:
 
 
 def _c_atom(atom: object, symbols: tuple[str, ...]) -> str:
-    from ..ir.dims import Apply
-
     if not isinstance(atom, Apply):
         return f"symbols[{symbols.index(str(atom))}]"
     a, b = _c_dim(atom.a, symbols), _c_dim(atom.b, symbols)

@@ -107,10 +107,15 @@ tgen_status ${name}_use_workspace(${name}_context *context, void *memory, int64_
  * TGEN_NULL_POINTER, TGEN_WRONG_OPTION (no such output). */
 tgen_status ${name}_output_shape(int64_t output, const int64_t *symbols, int64_t *shape);
 
-/* Runs the model. inputs, outputs: as many as the model has, in its order; outputs must not overlap inputs or each other. All is checked
- * first; after a status other than TGEN_OK nothing has been written to the outputs.
- * TGEN_NULL_POINTER, TGEN_WRONG_SHAPE, TGEN_MISALIGNED, TGEN_SMALL_WORKSPACE, TGEN_NO_MEMORY, TGEN_BUSY. */
+/* Runs the model. inputs, outputs: as many as the model has, in its order; outputs must not overlap inputs or each other. Shapes and pointers
+ * are checked first; after a status other than TGEN_OK and TGEN_WRONG_VALUES nothing has been written to the outputs.
+$found_outputs * TGEN_NULL_POINTER, TGEN_WRONG_SHAPE, TGEN_MISALIGNED, TGEN_SMALL_WORKSPACE, TGEN_NO_MEMORY, TGEN_BUSY, TGEN_WRONG_VALUES. */
 tgen_status ${name}_run(${name}_context *context, const tgen_tensor *inputs, const tgen_tensor *outputs);
+
+/* An output of the last run whose shape the run found out: its extents go to `shape`, which has room for its rank, and *data points to its
+ * elements, one after the other, in memory of the context: until its next run or its end.
+ * TGEN_NULL_POINTER, TGEN_WRONG_OPTION (no output, or one whose shape follows from the symbols). */
+tgen_status ${name}_found(${name}_context *context, int64_t output, int64_t *shape, const void **data);
 
 /* What exactly was wrong in the last call with this context that failed; "" if none has. Valid until the next such call. */
 const char *${name}_message(const ${name}_context *context);
@@ -153,9 +158,18 @@ def header(library: Library) -> str:
         upper=name.upper(),
         common=common,
         constants=_constants(library),
+        found_outputs=_found(library),
         symbol_list=", ".join(library.symbols) or "none",
         tensors=_listed("inputs", library.inputs) + _listed("outputs", library.outputs),
     )
+
+
+def _found(library: Library) -> str:
+    names = [name for k, (name, _) in enumerate(library.outputs) if library.is_found(k)]
+    if not names:
+        return ""
+    listed = _comment(", ".join(names))
+    return f" * A run finds out the shape of {listed}: what is given for such outputs is not looked at; see {library.name}_found.\n"
 
 
 def _constants(library: Library) -> str:

@@ -5,9 +5,11 @@ Everything a caller can get wrong is found before native kernels run, and nothin
 
 from __future__ import annotations
 
+import functools
+
 import llvmlite.ir as ll
 
-from ..codegen.context import I32, I64, PTR, VOID
+from ..codegen.context import I1, I32, I64, PTR, VOID
 from ..frame import RUNTIME_BYTES, Frame
 from ..ir.dims import Dim, DimLike
 from ..ir.types import TensorType
@@ -16,9 +18,9 @@ from .detect import emit_version
 from .layout import TENSOR_BYTES, TENSOR_SHAPE, ContextLayout, Status
 from .lifetime import emit_lifetime
 from .model import Library
-from .native import OK, NativeFunction
+from .native import OK, NativeFunction, pointer_table
 from .queries import emit_queries
-from .sizes import emit_sizes, symbol_values
+from .sizes import emit_sizes, found_values, symbol_values
 from .tensors import emit_tensor_functions
 
 _C = ContextLayout
@@ -39,6 +41,7 @@ def interface_ir(library: Library, manifest: str) -> str:
     _emit_reserve(module)
     _emit_checked(module, library)
     _emit_run(module, library)
+    _emit_found(module, library)
     emit_queries(module, library, manifest)
     return str(module)
 
@@ -91,6 +94,8 @@ def _emit_outputs(module: ll.Module, library: Library) -> None:
     context, outputs, symbols = f.args
     symbol_values(f, library, symbols)
     for number, (name, type_) in enumerate(library.outputs):
+        if library.is_found(number):
+            continue
         tensor, text = f.at(outputs, I64(TENSOR_BYTES * number)), f.text(f"output '{name}'")
         f.pass_on(f.own("check_shape", I32, context, tensor, I64(type_.rank), text))
         for axis, dim in enumerate(type_.shape):
@@ -126,7 +131,9 @@ def _emit_checked(module: ll.Module, library: Library) -> None:
     extra = f.slot(I64, I64(0))
     tensors = [(f.at(inputs, I64(TENSOR_BYTES * k)), "input", *spec) for k, spec in enumerate(library.inputs)]
     tensors += [(f.at(outputs, I64(TENSOR_BYTES * k)), "output", *spec) for k, spec in enumerate(library.outputs)]
-    for tensor, kind, name, type_ in tensors:
+    found = {len(library.inputs) + k for k in range(len(library.outputs)) if library.is_found(k)}
+    given = [(number, *tensor) for number, tensor in enumerate(tensors) if number not in found]
+    for _, tensor, kind, name, type_ in given:
         f.pass_on(f.own("check_data", I32, context, tensor, I64(_element_bytes(type_)), f.text(f"{kind} '{name}'"), extra))
     version = f.field(context, _C.VERSION)
     f.pass_on(f.own("sizes", I32, context, version, symbols, sizes))
@@ -135,11 +142,11 @@ def _emit_checked(module: ll.Module, library: Library) -> None:
     f.pass_on(f.own("reserve", I32, context, f.b.add(staged, f.b.load(extra, typ=I64))))
     workspace = f.field(context, _C.WORKSPACE, PTR)
     frame = f.at(context, I64(_C.FRAME))
-    for word, value in ((0, workspace), (2, f.at(workspace, arena)), (3, scratch)):
+    for word, value in ((Frame.ARENA, workspace), (Frame.SCRATCH, f.at(workspace, arena)), (Frame.SCRATCH_BYTES, scratch)):
         f.put(value, frame, RUNTIME_BYTES + 8 * word)
     cursor = f.slot(PTR, f.at(workspace, staged))
     after_inputs = None
-    for number, (tensor, kind, _, type_) in enumerate(tensors):
+    for number, tensor, kind, _, type_ in given:
         if kind == "output" and after_inputs is None:
             after_inputs = f.b.load(cursor, typ=PTR)
         fill = I32(1 if kind == "input" else 0)
@@ -148,11 +155,38 @@ def _emit_checked(module: ll.Module, library: Library) -> None:
     for number in range(len(library.symbols)):
         f.put(f.item(symbols, I64(number)), frame, RUNTIME_BYTES + 8 * (library.frame.first_symbol + number))
     _call_version(f, library, version, frame, threads)
+    _look_at_status(f, library, context, frame)
     f.b.store(after_inputs if after_inputs is not None else workspace, cursor)
-    for tensor, kind, _, type_ in tensors:
+    for _, tensor, kind, _, type_ in given:
         if kind == "output":
             f.own("stage", PTR, tensor, I64(_element_bytes(type_)), cursor, I32(2))
     f.finish(OK)
+
+
+def _look_at_status(f: NativeFunction, library: Library, context: object, frame: object) -> None:
+    """Ends with the message of what the run found wrong with the inputs' values, if anything."""
+    messages = library.first.messages
+    if messages:
+        status = f.field(frame, RUNTIME_BYTES + 8 * Frame.STATUS)
+        texts = pointer_table(f.module, "messages", [f.text(text) for text in ("", *messages)])
+        f.fail_if(f.b.icmp_signed("!=", status, I64(0)), context, Status.WRONG_VALUES, "%s", f.item(texts, status, PTR))
+
+
+def _emit_found(module: ll.Module, library: Library) -> None:
+    f = NativeFunction(module, f"{library.name}_found", [PTR, I64, PTR, PTR], I32, exported=True)
+    context, number, shape, data = f.args
+    f.leave_if(f.b.or_(f.b.or_(f.is_null(context), f.is_null(shape)), f.is_null(data)), I32(Status.NULL_POINTER))
+    frame = f.at(context, I64(_C.FRAME))
+    found_values(f, library, frame)
+    for output, (_, type_) in enumerate(library.outputs):
+        if library.is_found(output):
+            with f.when(f.b.icmp_signed("==", number, I64(output))):
+                for axis, dim in enumerate(type_.shape):
+                    f.put(f.dim(dim), shape, 8 * axis)
+                place = Frame.HEADER + len(library.inputs) + output
+                f.put(f.field(frame, RUNTIME_BYTES + 8 * place, PTR), data, 0)
+    known = [f.b.icmp_signed("==", number, I64(k)) for k in range(len(library.outputs)) if library.is_found(k)]
+    f.finish(f.b.select(functools.reduce(f.b.or_, known, I1(0)), OK, I32(Status.WRONG_OPTION)))
 
 
 def _call_version(f: NativeFunction, library: Library, version: object, frame: object, threads: object) -> None:

@@ -23,6 +23,7 @@ class Status(IntEnum):
     WRONG_WEIGHTS = 8
     BUSY = 9
     WRONG_OPTION = 10
+    WRONG_VALUES = 11
 
 
 STATUS_TEXTS = {
@@ -37,6 +38,7 @@ STATUS_TEXTS = {
     Status.WRONG_WEIGHTS: "the weights file belongs to another library, or is damaged",
     Status.BUSY: "another thread is in a run with this context",
     Status.WRONG_OPTION: "an option makes no sense",
+    Status.WRONG_VALUES: "the values in the inputs are none that the model can work with, such as an index out of range",
 }
 
 # struct tgen_tensor: data, shape, strides, rank

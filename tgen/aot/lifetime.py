@@ -8,7 +8,7 @@ import llvmlite.ir as ll
 
 from ..codegen.context import I1, I8, I32, I64, PTR, VOID
 from ..codegen.runtime import CPU_SET, CPU_SET_NAME, MOST_WORKERS
-from ..frame import RUNTIME_BYTES
+from ..frame import RUNTIME_BYTES, Frame
 from .layout import (
     MASK_BYTES,
     OPTION_BYTES,
@@ -202,7 +202,7 @@ def _prepare(f: NativeFunction, library: Library) -> None:
         f.pass_on(f.own("map_weights", I32, context, path, check))
     else:
         f.put(ll.FormattedConstant(PTR, f"@{library.private('weights')}"), context, _C.WEIGHTS)
-    f.put(f.field(context, _C.WEIGHTS, PTR), f.at(context, I64(_C.FRAME)), RUNTIME_BYTES + 8)
+    f.put(f.field(context, _C.WEIGHTS, PTR), f.at(context, I64(_C.FRAME)), RUNTIME_BYTES + 8 * Frame.WEIGHTS)
     f.finish(OK)
 
 
@@ -212,6 +212,8 @@ def _emit_free(module: ll.Module, library: Library) -> None:
     (context,) = f.args
     with f.when(f.b.icmp_signed("==", f.field(context, _C.BORROWED), I64(0))):
         f.foreign("free", VOID, f.field(context, _C.WORKSPACE, PTR))
+    for word in range(library.frame.first_segment, library.frame.first_flag, 2):
+        f.foreign("free", VOID, f.field(f.at(context, I64(_C.FRAME)), RUNTIME_BYTES + 8 * word, PTR))
     if library.weights_file:
         mapped = f.field(context, _C.MAPPED, PTR)
         with f.when(f.b.not_(f.is_null(mapped))):

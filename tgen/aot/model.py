@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..artefact import Manifest
-from ..codegen.program import frame_of
+from ..compiler import manifest_of
 from ..frame import Frame
 from ..ir.dims import DimLike
 from ..ir.errors import InvalidInput
-from ..ir.graph import Graph
+from ..ir.graph import Graph, symbols_of
 from ..ir.ops.assume import assumptions
 from ..ir.types import TensorType
 from ..passes.pipeline import pipeline, run_pipeline
@@ -66,6 +66,15 @@ class Library:
         return self.first.symbols
 
     @property
+    def extents(self) -> tuple[str, ...]:
+        """Symbols whose values a run finds out."""
+        return self.first.extents
+
+    def is_found(self, output: int) -> bool:
+        """Whether the shape of an output is known after a run only."""
+        return not {*self.extents}.isdisjoint(symbols_of([self.outputs[output][1]]))
+
+    @property
     def assumptions(self) -> tuple[tuple[DimLike, DimLike], ...]:
         return self.first.assumptions
 
@@ -89,16 +98,9 @@ def plan_library(name: str, graph: Graph, targets: Sequence[Target], precision: 
     architectures = {target.triple.split("-")[0] for target in targets}
     if len(architectures) != 1:
         raise InvalidInput(f"a library is for one architecture; these targets are for {', '.join(sorted(architectures))}")
-    plans, shared = shared_weights([build(run_pipeline(graph, pipeline(target, precision, ""))) for target in targets])
-    given = assumptions(graph)
-    versions = tuple(Version(target, plan, _manifest(plan, target, given)) for target, plan in zip(targets, plans))
+    assumed = assumptions(graph)
+    plans, shared = shared_weights([build(run_pipeline(graph, pipeline(target, precision, "")), assumed) for target in targets])
+    versions = tuple(Version(target, plan, manifest_of(plan, target, assumed)) for target, plan in zip(targets, plans))
     symbols: Mapping[tuple[str, ...], None] = dict.fromkeys(v.manifest.symbols for v in versions)
     assert len(symbols) == 1, symbols  # they are the inputs' symbols, which no pass changes
     return Library(name, precision, versions, shared, weights_file)
-
-
-def _manifest(plan: Plan, target: Target, given: tuple[tuple[DimLike, DimLike], ...]) -> Manifest:
-    return Manifest(
-        plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.work,
-        frame_of(plan).steps, len(plan.kernels), target.needs, given,
-    )  # fmt: skip

@@ -7,8 +7,9 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..codegen.context import I32, I64, PTR
+from ..codegen.extents import as_double
 from ..executable import WORK_OF_A_THREAD
-from ..ir.dims import Apply, DimLike
+from ..frame import RUNTIME_BYTES
 from .layout import MOST_BYTES, MOST_EXTENT, ContextLayout, Status
 from .model import Library
 from .native import F64, OK, NativeFunction
@@ -17,6 +18,13 @@ from .native import F64, OK, NativeFunction
 def symbol_values(f: NativeFunction, library: Library, symbols: Any) -> None:
     """From here on dimensions are computed from this array of the symbols' values, each time where they are asked for."""
     f.symbols, f.symbol_array, f.moving = library.symbols, symbols, frozenset(library.symbols)
+
+
+def found_values(f: NativeFunction, library: Library, frame: Any) -> None:
+    """As `symbol_values`, with those of the last run, and of what it found out."""
+    f.symbols = (*library.symbols, *library.extents)
+    f.symbol_array = f.at(frame, I64(RUNTIME_BYTES + 8 * library.frame.first_symbol))
+    f.moving = frozenset(f.symbols)
 
 
 def emit_sizes(module: ll.Module, library: Library) -> None:
@@ -34,39 +42,17 @@ def _emit_sizes(module: ll.Module, library: Library) -> None:
         with f.when(f.b.icmp_signed("==", version, I64(number))):
             manifest = each.manifest
             # in floating point first, where nothing can overflow
-            total = f.b.fadd(_as_double(f, manifest.arena), _as_double(f, manifest.scratch))
+            total = f.b.fadd(as_double(f, manifest.arena), as_double(f, manifest.scratch))
             message = "these shapes need more memory than any machine has"
             f.fail_if(f.b.fcmp_ordered(">", total, F64(MOST_BYTES)), context, Status.WRONG_SHAPE, message)
             for place, dim in enumerate((manifest.arena, manifest.scratch)):
                 rounded = f.b.and_(f.b.add(f.dim(dim), I64(63)), I64(-64))
                 f.put(rounded, out, 8 * place)
-            work = _as_double(f, manifest.work)
+            work = as_double(f, manifest.work)
             bounded = f.b.select(f.b.fcmp_ordered("<", work, F64(MOST_BYTES)), work, F64(MOST_BYTES))
             worth = f.b.sdiv(f.b.fptosi(bounded, I64), I64(WORK_OF_A_THREAD))
             f.put(f.maximum(f.minimum(worth, f.field(context, ContextLayout.THREADS)), I64(1)), out, 16)
     f.finish(OK)
-
-
-def _as_double(f: NativeFunction, dim: DimLike) -> Any:
-    """A dimension in floating point: close enough to say whether it is absurd."""
-    if isinstance(dim, int):
-        return F64(dim)
-    total: Any = F64(0)
-    for atoms, factor in dim.terms:
-        term: Any = F64(factor)
-        for atom in atoms:
-            term = f.b.fmul(term, _atom_as_double(f, atom))
-        total = f.b.fadd(total, term)
-    return total
-
-
-def _atom_as_double(f: NativeFunction, atom: str | Apply) -> Any:
-    if isinstance(atom, str):
-        return f.b.sitofp(f.item(f.symbol_array, I64(f.symbols.index(atom))), F64)
-    a, b = _as_double(f, atom.a), _as_double(f, atom.b)
-    if atom.fn in ("max", "min"):
-        return f.b.select(f.b.fcmp_ordered(">" if atom.fn == "max" else "<", a, b), a, b)
-    return f.b.fdiv(a, b) if atom.fn == "floordiv" else b
 
 
 def _emit_workspace_bytes(module: ll.Module, library: Library) -> None:
@@ -93,6 +79,9 @@ def _emit_output_shape(module: ll.Module, library: Library) -> None:
     f.leave_if(f.b.icmp_unsigned(">=", number, I64(len(library.outputs))), I32(Status.WRONG_OPTION))
     symbol_values(f, library, symbols)
     for output, (_, type_) in enumerate(library.outputs):
+        if library.is_found(output):
+            f.leave_if(f.b.icmp_signed("==", number, I64(output)), I32(Status.WRONG_OPTION))
+            continue
         with f.when(f.b.icmp_signed("==", number, I64(output))):
             for axis, dim in enumerate(type_.shape):
                 f.put(f.dim(dim), shape, 8 * axis)

@@ -29,9 +29,9 @@ def emit_definition(
     fine = b.and_(b.icmp_signed(">=", value, I64(0)), b.icmp_signed("<=", value, c.dim(definition.most)))
     for there, needed in definition.equal:
         fine = b.and_(fine, b.icmp_signed("==", c.dim(there), c.dim(needed)))
-        fine = b.and_(fine, b.fcmp_ordered("==", _as_double(c, there), _as_double(c, needed)))  # products may wrap
+        fine = b.and_(fine, b.fcmp_ordered("==", as_double(c, there), as_double(c, needed)))  # products may wrap
     for size in (*segment.sizes, segment.scratch):
-        bytes_ = _as_double(c, size)
+        bytes_ = as_double(c, size)
         possible = b.and_(b.fcmp_ordered(">=", bytes_, _F64(0.0)), b.fcmp_ordered("<=", bytes_, _F64(float(MOST_BYTES))))
         fine = b.and_(fine, possible)
     enough = c.slot(I1, I1(0))
@@ -46,7 +46,7 @@ def scratch_start(c: FunctionContext, segment: Segment) -> Any:
     return c.b.and_(c.b.add(c.dim(segment.bytes), I64(63)), I64(-64))
 
 
-def _as_double(c: FunctionContext, size: DimLike) -> Any:
+def as_double(c: FunctionContext, size: DimLike) -> Any:
     """A size that cannot overflow, at most a little wrong."""
     if isinstance(size, int):
         return _F64(float(size))
@@ -62,11 +62,20 @@ def _atom_as_double(c: FunctionContext, atom: str | Apply) -> Any:
     b = c.b
     if isinstance(atom, str):
         return b.sitofp(c.dim(symbol(atom)), _F64)
-    x, y = _as_double(c, atom.a), _as_double(c, atom.b)
+    x, y = as_double(c, atom.a), as_double(c, atom.b)
     if atom.fn in ("max", "min"):
         return b.select(b.fcmp_ordered(">" if atom.fn == "max" else "<", x, y), x, y)
-    quotient = b.call(declare(c.module, "llvm.floor.f64", _F64, [_F64]), [b.fdiv(x, y)])
+    quotient = _floor(c, b.fdiv(x, y))
     return quotient if atom.fn == "floordiv" else b.fsub(x, b.fmul(quotient, y))
+
+
+def _floor(c: FunctionContext, x: Any) -> Any:
+    """Without libm, which LLVM asks for where a CPU has no instruction for it."""
+    b, limit = c.b, _F64(float(1 << 52))  # beyond, all doubles are integers
+    small = b.and_(b.fcmp_ordered("<", x, limit), b.fcmp_ordered(">", x, _F64(-float(1 << 52))))
+    cut = b.sitofp(b.fptosi(b.select(small, x, _F64(0.0)), I64), _F64)
+    below = b.select(b.fcmp_ordered(">", cut, x), b.fsub(cut, _F64(1.0)), cut)
+    return b.select(small, below, x)
 
 
 def _grow(module: ll.Module) -> ll.Function:
