@@ -68,6 +68,15 @@ def test_unique(dtype: type, axis: int | None, ordered: int, rng: np.random.Gene
     check(model, *({"x": draw(rng, dtype, n, m, 2)} for n, m in ((9, 2), (1, 5), (40, 1))))
 
 
+@pytest.mark.peer("onnxruntime")
+def test_resize_to_sizes_of_a_run(rng: np.random.Generator) -> None:
+    model = model_of("Resize", {"x": (np.float32, [1, 2, "h", "w"]), "sizes": (np.int64, [4])}, 1, mode="nearest")
+    model.graph.node[0].input[:] = ["x", "", "", "sizes"]
+    drawn = [((5, 7), (9, 4)), ((5, 7), (5, 7)), ((8, 3), (16, 1))]
+    feeds = ({"x": draw(rng, np.float32, 1, 2, *space), "sizes": np.array([1, 2, *sizes])} for space, sizes in drawn)
+    check(model, *feeds)
+
+
 def boxes_model(center: int = 0) -> onnx.ModelProto:
     inputs = {
         "boxes": (np.float32, ["batch", "n", 4]),

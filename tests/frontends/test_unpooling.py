@@ -11,7 +11,7 @@ from onnx import helper
 
 from tests.native import build_executable
 from tgen.frontends.onnx import load_onnx
-from tgen.ir.errors import InvalidModel
+from tgen.ir.errors import InvalidInput, InvalidModel
 
 BATCH, CHANNELS = 2, 3
 
@@ -80,14 +80,19 @@ def test_windows_are_put_back(image: Any, windows: int, attributes: dict[str, An
     feeds = {"x": rng.standard_normal((2, 12, windows)).astype(np.float32), "image": np.array(image)}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (want,) = session.run(None, feeds)
-    graph = load_onnx(model, values={"image": feeds["image"]})
-    np.testing.assert_allclose(build_executable(graph).run({"x": feeds["x"]})["y"], want, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(build_executable(load_onnx(model)).run(feeds)["y"], want, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("attributes", [{"strides": [2]}, {"dilations": [0, 1]}, {"pads": [1, 1]}])
 def test_windows_of_other_axes_are_refused(attributes: dict[str, Any]) -> None:
     with pytest.raises(InvalidModel, match="Col2Im"):
         load_onnx(col2im_model(attributes), values={"image": np.array([4, 6])})
+
+
+def test_an_image_of_other_windows_ends_the_run() -> None:
+    feeds = {"x": np.zeros((2, 12, 11), np.float32), "image": np.array([4, 6])}
+    with pytest.raises(InvalidInput):
+        build_executable(load_onnx(col2im_model({}))).run(feeds)
 
 
 def test_channels_that_are_no_windows_are_refused() -> None:

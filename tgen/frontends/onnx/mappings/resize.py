@@ -55,7 +55,7 @@ def resize(call: Call, x: Value, roi: Value | None = None, scales: Value | None 
     given = call.array(scales).reshape(-1).tolist() if scales is not None and scales.type.elements != 0 else None
     if (given is None) == (sizes is None or sizes.type.elements == 0):
         raise InvalidModel(f"{call.importer.what}: Resize {call.name!r} needs scales or sizes, and not both")
-    targets = _by_scales(call, x, axes, given) if given is not None else _by_sizes(call, x, axes, call.ints(sizes))  # type: ignore[arg-type]
+    targets = _by_scales(call, x, axes, given) if given is not None else _by_sizes(call, x, axes, call.sizes(sizes))  # type: ignore[arg-type]
     transform = call.attr("coordinate_transformation_mode")
     part = call.array(roi).reshape(-1).tolist() if transform == "tf_crop_and_resize" and roi is not None else []
     if transform == "tf_crop_and_resize" and len(part) != 2 * len(axes):

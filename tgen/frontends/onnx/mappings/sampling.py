@@ -26,7 +26,7 @@ def grid_sample(call: Call, x: Value, grid: Value) -> Value:
 @onnx_op("AffineGrid")
 def affine_grid(call: Call, theta: Value, size: Value) -> Value:
     """theta [n, d, d + 1] times (…, y, x, 1) for each place of an image [n, c, space…], as [n, space…, d]."""
-    b, space = call.build, call.ints(size)[2:]
+    b, space = call.build, call.sizes(size)[2:]
     d = len(space)
     if theta.type.rank != 3 or theta.type.shape[1:] != (d, d + 1):
         raise InvalidModel(f"{call.importer.what}: AffineGrid {call.name!r}: theta {theta.type} for {d} axes of space")

@@ -29,7 +29,7 @@ def _dft(call: Call, x: Value, length: Value | None, axis: int) -> Value:
     have = x.type.shape[normalise_axis(axis, x.type.rank, "dft")]
     count: DimLike = (have - 1) * 2 if inverse and onesided else have
     if length is not None:
-        (count,) = call.ints(length)
+        (count,) = call.sizes(length)
     out: Value = call.build.dft(x, length=count, axis=axis, inverse=inverse, onesided=onesided)
     return out
 

@@ -38,7 +38,7 @@ def max_unpool(call: Call, x: Value, places: Value, output_shape: Value | None =
 @onnx_op("Col2Im", since=18)
 def col2im(call: Call, x: Value, image_shape: Value, block_shape: Value) -> Value:
     """x [n, c·Πblock, windows] → [n, c, image…]: the sum of the windows, each where it was cut from a padded image."""
-    b, image, block = call.build, call.ints(image_shape), call.plain_ints(block_shape, "block_shape")
+    b, image, block = call.build, call.sizes(image_shape), call.plain_ints(block_shape, "block_shape")
     ones = (1,) * len(image)
     strides, dilations = tuple(call.attr("strides") or ones), tuple(call.attr("dilations") or ones)
     pads = tuple(call.attr("pads") or (0,) * (2 * len(image)))
