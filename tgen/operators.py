@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 
+from .frontends.onnx.listing import page
 from .ir import ops  # noqa: F401  (fills the registry)
 from .ir.op import OPS, Op
 
@@ -19,6 +20,8 @@ HIDDEN = (
 )  # made by graphs and passes, not by users
 HEAD = """# Operators
 
+The first table has the operators of tgen's own graphs; [ONNX's operators](#onnx), with their versions, types and limits, follow.
+
 Written by `python -m tgen.operators` from the registry; a test keeps it so. *Composite* operators are small graphs of others, which fusion makes kernels of.
 ONNX operators of the same name map to these by themselves; others are listed in `tgen/frontends/onnx/mappings/`.
 
@@ -28,8 +31,8 @@ ONNX operators of the same name map to these by themselves; others are listed in
 
 
 def table() -> str:
-    """The page: a line for each operator, by name."""
-    return HEAD + "".join(_line(OPS[name]) for name in sorted(OPS) if name not in HIDDEN)
+    """The page: a line for each operator, by name; then ONNX's operators."""
+    return HEAD + "".join(_line(OPS[name]) for name in sorted(OPS) if name not in HIDDEN) + "\n" + page()
 
 
 def _line(cls: type[Op]) -> str:

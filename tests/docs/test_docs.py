@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
+import pytest
 
 import tgen
 from tgen.ir.builder import Builder
@@ -20,7 +22,10 @@ def code_blocks(page: str, language: str) -> list[str]:
 
 
 def test_operator_table_is_up_to_date() -> None:
-    assert (ROOT / "docs/operators.md").read_text() == table(), "python -m tgen.operators > docs/operators.md"
+    page = (ROOT / "docs/operators.md").read_text()
+    if f"As ONNX {onnx.__version__} " not in page:
+        pytest.skip("docs/operators.md was written with another version of ONNX")
+    assert page == table(), "python -m tgen.operators > docs/operators.md"
 
 
 def test_how_to_add_an_op(rng) -> None:

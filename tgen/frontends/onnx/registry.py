@@ -45,6 +45,11 @@ def onnx_op(*op_types: str, since: int = 1, domain: str = "") -> Callable[[OpMap
     return register
 
 
+def mapped() -> tuple[tuple[str, str], ...]:
+    """(domain, operator) of all that have a mapping."""
+    return tuple(_MAPPINGS)
+
+
 def find_mapping(op_type: str, domain: str, opset: int) -> OpMapping | None:
     """The mapping of an operator at a version: the newest that is not newer; or the generic one; None if tgen has none."""
     if not domain and opset < FIRST_WHOLE and not _unchanged(op_type, opset):
