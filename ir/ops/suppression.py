@@ -22,8 +22,8 @@ class KeptBoxes(Op):
 
     Operands: boxes f32[batch, n, 4], the lesser corner and the greater one; scores f32[batch, classes, n]; limit i64[] of boxes of a
     class; overlap f32[]; threshold f32[]. Boxes whose score is more than the threshold (all, unless `thresholded`) are taken from the
-    best on, of equal scores the first one first. One stays unless its intersection with one that stayed is more than `overlap` of
-    their union. NaN is the least score, and an overlap that is NaN is none.
+    best on, of equal scores the first one first. One stays unless it intersects one that stayed by more than `overlap` of their
+    union. NaN is the least score, and an overlap that is NaN is none.
     """
 
     most: DimLike
@@ -49,20 +49,20 @@ class KeptBoxes(Op):
             worst = np.where(np.isnan(row), np.inf, -row)
             for i in np.lexsort([worst, np.isnan(row)]).tolist():
                 wanted = len(found) < min(int(limit), kept.shape[2]) and (not self.thresholded or row[i] > threshold)
-                if wanted and not (_shares(boxes[at[0]], i, found) > overlap).any():
+                if wanted and not _overlaps(boxes[at[0]], i, found, overlap).any():
                     found.append(i)
             kept[at][: len(found)], counts[at] = found, len(found)
         return kept, counts
 
 
-def _shares(boxes: np.ndarray, i: int, others: list[int]) -> np.ndarray:
-    """Intersections of box i with others, by their unions; 0 where one of these has no area."""
+def _overlaps(boxes: np.ndarray, i: int, others: list[int], limit: np.ndarray) -> np.ndarray:
+    """For each of the others whether its intersection with box i is more than `limit` of their union."""
     low, high = np.split(boxes, 2, axis=1)
     sides = np.minimum(high[others], high[i]) - np.maximum(low[others], low[i])
     areas, both = (high - low).prod(axis=1), sides.prod(axis=1)
     union = areas[i] + areas[others] - both
     real = (sides > 0).all(axis=1) & (both > 0) & (areas[i] > 0) & (areas[others] > 0) & (union > 0)
-    return np.where(real, both / union, 0)
+    return real & (both / union > limit)
 
 
 def kept_boxes(
@@ -84,11 +84,10 @@ def kept_boxes(
             size -= 1
             scratch[0] = scratch[size]
             sift(scratch, 0, size, scores, row)
-            stays = True
-            for k in range(found):
-                if stays and share(boxes, base + 4 * best, base + 4 * kept[out + k]) > overlap[0]:
-                    stays = False
-            if stays:
+            k = 0
+            while k < found and not overlaps(boxes, base + 4 * best, base + 4 * kept[out + k], overlap[0]):
+                k += 1
+            if k == found:
                 kept[out + found] = best
                 found += 1
         counts[unit] = found
@@ -112,17 +111,19 @@ def sift(heap: Any, root: int, size: int, scores: Any, row: int) -> None:
         root = child
 
 
-def share(boxes: Any, i: int, j: int) -> Any:
-    """The intersection of two boxes (their places in memory) by their union; 0 where one of these has no area."""
+def overlaps(boxes: Any, i: int, j: int, limit: Any) -> bool:
+    """Whether the intersection of two boxes (their places in memory) is more than `limit` of their union."""
     height = min(boxes[i + 2], boxes[j + 2]) - max(boxes[i], boxes[j])
+    if not height > 0:
+        return False
     width = min(boxes[i + 3], boxes[j + 3]) - max(boxes[i + 1], boxes[j + 1])
+    if not width > 0:
+        return False
     both = height * width
     one = (boxes[i + 2] - boxes[i]) * (boxes[i + 3] - boxes[i + 1])
     other = (boxes[j + 2] - boxes[j]) * (boxes[j + 3] - boxes[j + 1])
     union = one + other - both
-    if height > 0 and width > 0 and both > 0 and one > 0 and other > 0 and union > 0:
-        return both / union
-    return both * 0
+    return both > 0 and one > 0 and other > 0 and union > 0 and both / union > limit
 
 
 @op
