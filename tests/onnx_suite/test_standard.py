@@ -28,7 +28,7 @@ from tgen.ir.graph import Graph
 
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 CHUNKS = 32
-IMPORTED_AT_LEAST = 1929
+IMPORTED_AT_LEAST = 1930
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 NOISE = (

@@ -3,7 +3,8 @@
     (a - p)·(b - q) = a·b - p·colsum(b) - rowsum(a - p)·q        a, b: 8 bits; p: one for each row; q: one for each column
     a - p = flipped(a) - (p ± 128)                               for an instruction that wants a of the other signedness
     a·b = i16(a)·i16(b)                                          where both fit 16 bits
-Every step is exact, sums wrap as int32 does. Zero points are such p and q; sums over weights are folded.
+Every step is exact, sums wrap as int32 does. Zero points are such p and q; sums over weights are folded. What lies between the numbers and
+the product and only moves them (windows, their padding, transposes) moves the small ones instead.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ import numpy as np
 from ..ir.builder import Builder
 from ..ir.dtypes import I8, I16, I32, U8, DType
 from ..ir.expr import Kept
+from ..ir.forms import Contract
 from ..ir.graph import Graph, Node, Value
-from ..ir.ops.contraction import MatMul
+from ..ir.ops.contraction import MatMul, WindowProduct
 from ..ir.ops.conversion import Cast
 from ..ir.ops.elementwise import Sub
-from ..ir.ops.fused import Contraction
+from ..ir.ops.fused import Contraction, as_matrix
 from ..ir.rewrite import rewrite
 from ..targets.target import Target
 from .cost import Shape, choose
+from .moves import fills, moved, source
 
 Cycles = Callable[[DType, DType, Shape], float]
 FLIP = 0x80  # the bit in which n as u8 and n - 128 as i8 differ
@@ -43,17 +46,21 @@ def integers(graph: Graph, *, cycles: Cycles) -> Graph:
 
     def small(node: Node, *inputs: Value) -> Value | None:
         """a·b = the same from small numbers"""
-        if not isinstance(node.op, MatMul) or node.types[0].dtype is not I32 or any(v.type.rank < 2 for v in inputs):
+        if (
+            not isinstance(node.op, (MatMul, WindowProduct))
+            or node.types[0].dtype is not I32
+            or any(v.type.rank < 2 for v in inputs)
+        ):
             return None
-        a, b = inputs
-        shape = Shape.of(a.type, b)
+        form, (a, b) = node.op.form(*(v.type for v in inputs)), inputs
+        shape = Shape.of(as_matrix(a.type, form.row_axes, form.depth_axes), b)
         build = Builder()
         with build.origin(node.origin):
-            ways = [(cycles(x.value.type.dtype, y.value.type.dtype, shape), x, y) for x, y in _ways(build, a, b)]
+            ways = [(cycles(x.value.type.dtype, y.value.type.dtype, shape), x, y) for x, y in _ways(build, a, b, form)]
             best = min(ways, key=lambda way: way[0], default=None)
             if best is None or best[0] >= cycles(I32, I32, shape):
                 return None
-            return _product(build, *best[1:])
+            return _product(build, *best[1:], form)
 
     return rewrite(graph, [small])
 
@@ -68,45 +75,87 @@ def cycles_on(target: Target) -> Cycles:
     return cycles
 
 
-def _ways(build: Builder, a: Value, b: Value) -> Iterator[tuple[_Term, _Term]]:
+def _ways(build: Builder, a: Value, b: Value, form: Contract) -> Iterator[tuple[_Term, _Term]]:
     """Small numbers that a and b can be had from; the simplest first."""
-    pairs = list(itertools.product(_of_8_bits(build, a, -1), _of_8_bits(build, b, -2)))
+    by_row = form.row_axes == form.depth_axes == 1
+    pairs = list(itertools.product(_of_8_bits(build, a, -1, by_row), _of_8_bits(build, b, -2, True)))
     yield from pairs
     yield from ((_flipped(build, x), y) for x, y in pairs)
     if _fits_16_bits(a) and _fits_16_bits(b):
-        yield _Term(build.cast(a, to=I16)), _Term(build.cast(b, to=I16))
+        yield _Term(_of_16_bits(build, a)), _Term(_of_16_bits(build, b))
 
 
-def _product(build: Builder, a: _Term, b: _Term) -> Value:
-    result = build.apply(Contraction((Kept(I32, 0),), accumulate=I32), a.value, b.value)
+def _product(build: Builder, a: _Term, b: _Term, form: Contract) -> Value:
+    op = Contraction((Kept(I32, 0),), accumulate=I32, row_axes=form.row_axes, depth_axes=form.depth_axes)
+    result = build.apply(op, a.value, b.value)
     if a.zero is not None:
         columns = build.reduce_sum(build.cast(b.value, to=I32), axes=(-2,))
-        result = build.sub(result, build.mul(a.zero, columns))
+        result = build.sub(result, build.mul(a.zero, _beside(build, columns, form)))
     if b.zero is not None:
         left = build.cast(a.value, to=I32)
-        rows = build.reduce_sum(left if a.zero is None else build.sub(left, a.zero), axes=(-1,))
-        result = build.sub(result, build.mul(rows, b.zero))
+        centred = left if a.zero is None else build.sub(left, a.zero)
+        rows = build.reduce_sum(centred, axes=tuple(range(-form.depth_axes, 0)), keepdims=False)
+        result = build.sub(result, build.mul(build.unsqueeze(rows, axes=(-1,)), _beside(build, b.zero, form)))
     return result
 
 
-def _of_8_bits(build: Builder, x: Value, k_axis: int) -> list[_Term]:
-    """x in every way that needs no computation at run time; none where it is not known to hold such numbers."""
+def _beside(build: Builder, x: Value, form: Contract) -> Value:
+    """What has extent 1 where the product has m, beside all axes of it: [batch..., 1, n] → [batch..., 1..., n]"""
+    if x.type.rank < 2 or form.row_axes == 1:
+        return x
+    out: Value = build.unsqueeze(x, axes=tuple(range(-1 - form.row_axes, -2)))
+    return out
+
+
+def _of_8_bits(build: Builder, x: Value, k_axis: int, by_row: bool) -> list[_Term]:
+    """x in every way that needs no computation at run time; none where it is not known to hold such numbers. by_row: rows may have
+    zero points of their own.
+    """
     if x.constant is not None:
         return _constant_of_8_bits(build, x.constant, k_axis)
-    value = _cast_from_8_bits(x)
-    if value is not None:
-        return [_Term(value)]
-    if not isinstance(x.op, Sub):
+    below = source(x)
+    value, zero = _without_zero(below)
+    if value is None or (zero is not None and value.type.shape != below.type.shape):
         return []
-    left, zero = x.node.inputs
-    value = _cast_from_8_bits(left)
-    along_k = zero.type.shape[k_axis] if zero.type.rank >= -k_axis else 1
-    return [_Term(value, zero)] if value is not None and value.type.shape == x.type.shape and along_k == 1 else []
+    if zero is not None and below is x and by_row:
+        along_k = zero.type.shape[k_axis] if zero.type.rank >= -k_axis else 1
+        return [_Term(value, zero)] if along_k == 1 else []
+    return _moved_8_bits(build, x, value, zero)
+
+
+def _moved_8_bits(build: Builder, x: Value, value: Value, zero: Value | None) -> list[_Term]:
+    """x as its moved source of 8 bits with one zero point, which is what paddings hold."""
+    empty = build.constant(0, value.type.dtype)
+    if zero is not None:
+        if zero.type.elements != 1 or not _is_of(zero, value.type.dtype):
+            return []
+        zero = build.reshape(zero, shape=())
+        empty = build.cast(zero, to=value.type.dtype)
+    if any(f.constant is None or f.constant.any() for f in fills(x)):
+        return []
+    return [_Term(moved(build, x, value, lambda _: empty), zero)]
+
+
+def _without_zero(x: Value) -> tuple[Value | None, Value | None]:
+    """(v, zero) of x = i32(v) - zero, v of 8 bits; the second is None for x = i32(v), both for any other x."""
+    if isinstance(x.op, Sub):
+        left, zero = x.node.inputs
+        return _cast_from_8_bits(left), zero
+    return _cast_from_8_bits(x), None
+
+
+def _is_of(x: Value, dtype: DType) -> bool:
+    """Whether all elements of x, int32, are known to be numbers of an 8-bit dtype."""
+    number = source(x)
+    if number.constant is not None:
+        return bool(number.constant.size) and _fits(number.constant, dtype)
+    of = _cast_from_8_bits(number)
+    return of is not None and of.type.dtype is dtype
 
 
 def _cast_from_8_bits(x: Value) -> Value | None:
-    source = x.node.inputs[0] if isinstance(x.op, Cast) else None
-    return source if source is not None and source.type.dtype in (I8, U8) else None
+    below = x.node.inputs[0] if isinstance(x.op, Cast) else None
+    return below if below is not None and below.type.dtype in (I8, U8) else None
 
 
 def _constant_of_8_bits(build: Builder, x: np.ndarray, k_axis: int) -> list[_Term]:
@@ -125,22 +174,35 @@ def _fits(x: np.ndarray, dtype: DType) -> bool:
     return bool(limits.min <= x.min() and x.max() <= limits.max)
 
 
+def _of_16_bits(build: Builder, x: Value) -> Value:
+    return moved(build, x, build.cast(source(x), to=I16), lambda fill: build.cast(fill, to=I16))
+
+
 def _fits_16_bits(x: Value) -> bool:
     """Whether all its elements are known to."""
+    if any(f.constant is None or not _fits(f.constant, I16) for f in fills(x)):
+        return False
+    x = source(x)
     if x.constant is not None:
         return bool(x.constant.size) and _fits(x.constant, I16)
     terms = x.node.inputs if isinstance(x.op, Sub) else (x,)
-    return all(_cast_from_8_bits(t) is not None or (t.constant is not None and _fits_8_bits(t.constant)) for t in terms)
+    return all(_is_of_8_bits(source(t)) for t in terms)
 
 
-def _fits_8_bits(x: np.ndarray) -> bool:
-    return bool(x.size) and (_fits(x, I8) or _fits(x, U8))
+def _is_of_8_bits(x: Value) -> bool:
+    if x.constant is not None:
+        return bool(x.constant.size) and (_fits(x.constant, I8) or _fits(x.constant, U8))
+    return _cast_from_8_bits(x) is not None
 
 
 def _flipped(build: Builder, x: _Term) -> _Term:
     """The same matrix from a value of the other signedness."""
     signed = x.value.type.dtype is I8
-    bits = build.bitwise_xor(build.cast(x.value, to=U8), np.uint8(FLIP))
+
+    def flip(value: Value) -> Value:
+        bits = build.bitwise_xor(build.cast(value, to=U8), np.uint8(FLIP))
+        return bits if signed else build.cast(bits, to=I8)
+
     by = np.int32(FLIP if signed else -FLIP)
     zero = build.constant(by, I32) if x.zero is None else build.add(x.zero, by)
-    return _Term(bits if signed else build.cast(bits, to=I8), zero)
+    return _Term(moved(build, x.value, flip(source(x.value)), flip), zero)

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from ....ir.dims import DimLike, ceildiv, dim_max, dim_min, floordiv, product
-from ....ir.dtypes import I32, I64
+from ....ir.dtypes import I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ....ir.ops.movement import channels_first, channels_last
@@ -29,11 +29,6 @@ class Geometry:
     pads: tuple[DimLike, ...]
     after: tuple[DimLike, ...]
     behind: tuple[DimLike, ...]
-
-    @property
-    def trivial(self) -> bool:
-        """Whether each element is a window."""
-        return all(e == 1 for e in (*self.kernel, *self.strides)) and all(p == 0 for p in (*self.pads, *self.after))
 
     def windows(self, call: Call, x: Value, fill: Value, pads: tuple[DimLike, ...] | None = None) -> Value:
         """[n, c, k…, o…] of x [n, c, space…]"""
@@ -99,20 +94,12 @@ def _checked(call: Call, x: Value, weights: Value) -> tuple[int, int, int, tuple
     return group, outer, inner, tuple(kernel)
 
 
-def _convolved(call: Call, x: Value, weights: Value) -> Value:
-    """Σ over channels of the group and kernel places; x [n, c, space…], weights [m, c / group, kernel…] with known extents."""
-    b = call.build
-    group, outer, inner, kernel = _checked(call, x, weights)
-    where, n = _geometry(call, x, kernel), x.type.shape[0]
-    columns = x if where.trivial else where.windows(call, x, b.constant(0, x.type.dtype))
-    flat = b.reshape(columns, shape=(n, group, inner * prod(kernel), product(where.sizes)))
-    rows = b.reshape(weights, shape=(group, outer // group, inner * prod(kernel)))
-    out: Value = b.reshape(b.matmul(rows, flat), shape=(n, outer, *where.sizes))
-    return out
-
-
 @onnx_op("Conv")
 def conv(call: Call, x: Value, weights: Value, bias: Value | None = None) -> Value:
+    return convolved(call, x, weights, bias)
+
+
+def convolved(call: Call, x: Value, weights: Value, bias: Value | None = None) -> Value:
     """Channels last, and handed on as a transpose of that (see the pass `layout`)."""
     b, rank = call.build, x.type.rank
     group, outer, inner, kernel = _checked(call, x, weights)
@@ -148,18 +135,6 @@ def product_of_windows(call: Call, windows: Value, weights: Value, bias: Value |
     if bias is not None:
         out = b.add(out, b.reshape(bias, shape=(group, *[1] * (1 + space), outer // group)))
     return b.reshape(b.transpose(out, perm=(*range(1, 2 + space), 0, 2 + space)), shape=(*n_and_sizes, outer))
-
-
-@onnx_op("ConvInteger", since=10)
-def conv_integer(call: Call, x: Value, weights: Value, x_zero: Value | None = None, w_zero: Value | None = None) -> Value:
-    """Padding is the zero point of x, so zeros once that is taken off. That of weights may be one for each of their rows."""
-    b = call.build
-    wide = [b.cast(v, to=I32) for v in (x, weights)]
-    if x_zero is not None:
-        wide[0] = b.sub(wide[0], b.reshape(b.cast(x_zero, to=I32), shape=()))
-    if w_zero is not None:
-        wide[1] = b.sub(wide[1], b.reshape(b.cast(w_zero, to=I32), shape=(w_zero.type.elements, *[1] * (x.type.rank - 1))))
-    return _convolved(call, *wide)
 
 
 def _pooled(call: Call, how: str, windows: Value) -> Value:
