@@ -1,4 +1,4 @@
-"""MaxUnpool, Col2Im and GlobalLpPool, compiled, mean what ONNX Runtime says, and are refused where attributes don't fit."""
+"""MaxUnpool, MaxRoiPool, Col2Im and GlobalLpPool, compiled, mean what ONNX Runtime says, and are refused where attributes don't fit."""
 
 from __future__ import annotations
 
@@ -111,3 +111,30 @@ def test_global_norms(rng: np.random.Generator) -> None:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (want,) = session.run(None, {"x": x})
     np.testing.assert_allclose(build_executable(load_onnx(model)).run({"x": x})["y"], want, rtol=1e-5)
+
+
+def regions_model() -> onnx.ModelProto:
+    infos = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", ["n", 3, 8, "w"]), ("r", ["m", 5]))
+    ]
+    node = helper.make_node("MaxRoiPool", ["x", "r"], ["y"], pooled_shape=[2, 4], spatial_scale=0.5)
+    graph = helper.make_graph([node], "one", infos, [onnx.ValueInfoProto(name="y")])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.peer("onnxruntime")
+def test_regions(rng: np.random.Generator) -> None:
+    """Bins are a power of two: others are cut by float32 there, by whole numbers here."""
+    import onnxruntime
+
+    corners = np.sort(rng.integers(0, 24, (30, 2, 2)), axis=1).reshape(30, 4)
+    rois = np.concatenate([rng.integers(0, 2, (30, 1)), corners], axis=1).astype(np.float32)
+    feeds = {"x": rng.standard_normal((2, 3, 8, 10)).astype(np.float32), "r": rois}
+    session = onnxruntime.InferenceSession(regions_model().SerializeToString(), providers=["CPUExecutionProvider"])
+    executable = build_executable(load_onnx(regions_model()))
+    np.testing.assert_array_equal(executable.run(feeds)["y"], session.run(None, feeds)[0])
+    for wrong in (2.0, -1.0, 1e30):
+        feeds["r"][3, 0] = wrong
+        with pytest.raises(InvalidInput, match="entry of the batch"):
+            executable.run(feeds)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ....ir.dtypes import F64
+from ....ir.dtypes import F64, I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
+from ....ir.ops.comparison import Or
+from ....ir.ops.sorting import scalar_dtype
 from ..call import Call
 from ..registry import onnx_op
 
@@ -61,6 +63,26 @@ def roi_align(call: Call, x: Value, rois: Value, batch: Value) -> Value:
         half_pixel=call.attr("coordinate_transformation_mode", "output_half_pixel") == "half_pixel",
         maximum=call.attr("mode") == "max",
     )
+    return out
+
+
+@onnx_op("MaxRoiPool")
+def max_roi_pool(call: Call, x: Value, rois: Value) -> Value:
+    """rois [n, 5] (entry, x, y, x, y), their corners scaled and rounded, halves away from 0; a run with an entry outside of x ends."""
+    b, (height, width) = call.build, call.required("pooled_shape")
+    if rois.type.rank != 2 or rois.type.shape[1] != 5 or x.type.rank != 4 or min(height, width) < 1:
+        raise InvalidModel(f"{call.importer.what}: MaxRoiPool {call.name!r} of {x.type}, {rois.type}: {height} by {width} bins")
+    entries, corners = b.split(b.cast(rois, to=F64), axis=1, sizes=(1, 4))
+    scaled = b.mul(corners, call.attr("spatial_scale"))
+    rounded = b.mul(b.sign(scaled), b.floor(b.add(b.abs(scaled), 0.5)))
+    near = b.min(b.max(rounded, -(2.0**31)), 2.0**31)
+    count = b.reshape(b.cast(b.dims_value(dims=(x.type.shape[0],)), to=F64), shape=())
+    outside = b.cast(b.apply(Or(), b.less(entries, 0.0), b.greater_or_equal(entries, count)), to=I64)
+    holds = b.equal(b.reduce_sum(outside, axes=(0, 1), keepdims=False), 0)
+    b.check(holds, f"MaxRoiPool {call.name!r}: a region is of no entry of the batch")
+    regions = b.concat(b.cast(entries, to=I64), b.cast(near, to=I64), axis=1)
+    found = b.region_max(b.cast(x, to=scalar_dtype(x.type.dtype)), regions, height=height, width=width)
+    out: Value = b.cast(found, to=x.type.dtype)
     return out
 
 
