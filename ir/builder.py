@@ -32,6 +32,7 @@ class Builder:
         self._outputs: list[tuple[str, Value]] = []
         self._extents: list[Extent] = []
         self._checks: list[Check] = []
+        self._numbered = 0  # extents, those of regions too
         self._origin = ""
 
     def input(self, name: str, dtype: DType | str, shape: Sequence[DimLike | str]) -> Value:
@@ -67,7 +68,8 @@ class Builder:
         known = next((e for e in self._extents if e.value == value), None)
         if known is None:
             taken = {*symbols_of(n.types[0] for n in self._inputs), *(e.symbol for e in self._extents)}
-            number = next(k for k in itertools.count(len(self._extents)) if f"extent{k}" not in taken)
+            number = next(k for k in itertools.count(self._numbered) if f"extent{k}" not in taken)
+            self._numbered = number + 1
             known = Extent(f"extent{number}", value, most, self._origin)
             self._extents.append(known)
         return symbol(known.symbol)

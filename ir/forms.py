@@ -111,7 +111,15 @@ class Repeat:
     count: DimLike
 
 
-Form = Map | Reduce | Contract | Reshape | Join | Scatter | Routine | Repeat
+@dataclass(frozen=True)
+class Choice:
+    """`yes` or `no`, as the first operand says; then operands of the one, then of the other. See `ops.branch.Branch`."""
+
+    yes: Graph
+    no: Graph
+
+
+Form = Map | Reduce | Contract | Reshape | Join | Scatter | Routine | Repeat | Choice
 
 
 def broadcast_index(source: TensorType, rank: int, axes: Sequence[Expr]) -> tuple[Expr, ...]:

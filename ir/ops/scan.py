@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..dims import DimLike, evaluate_dim, substitute
 from ..errors import TypeMismatch
 from ..evaluate import evaluate
 from ..forms import Repeat
-from ..graph import Constant, Graph, Input, Node, Value, bind_graph, map_graph
+from ..graph import Constant, Extent, Graph, Input, Node, Value, bind_graph, map_graph
 from ..op import Op, op
 from ..types import TensorType
 
@@ -78,23 +79,36 @@ class Scan(Op):
         return (*states, *stacked)
 
 
-def close_over(name: str, inputs: Sequence[Value], results: Sequence[Value]) -> tuple[Graph, tuple[Value, ...]]:
+def close_over(
+    name: str, inputs: Sequence[Value], results: Sequence[Value], extents: Sequence[Extent] = ()
+) -> tuple[Graph, tuple[Value, ...]]:
     """A body from values that were made of `inputs` (values of Input nodes) and of others: (graph, the others that it captures).
 
-    The graph's inputs are the captured values, then `inputs`.
+    The graph's inputs are the captured values, then `inputs`. extents: those that the body finds out in each turn.
     """
-    whole = Graph(tuple(v.node for v in inputs), tuple((f"r{k}", v) for k, v in enumerate(results)), name)
     inside: set[Node] = {v.node for v in inputs}
-    captured: dict[Value, Value] = {}
-    for node in whole.nodes:
+    for node in _whole(name, inputs, results, extents).nodes:
         if any(v.node in inside for v in node.inputs):
             inside.add(node)
-    needed = [v for node in whole.nodes if node in inside for v in node.inputs]
-    for value in (*needed, *results):
-        if value.node not in inside and not isinstance(value.op, Constant) and value not in captured:
+    return enclose(name, inputs, results, inside.__contains__, extents)
+
+
+def enclose(
+    name: str, inputs: Sequence[Value], results: Sequence[Value], is_inside: Callable[[Node], bool], extents: Sequence[Extent] = ()
+) -> tuple[Graph, tuple[Value, ...]]:
+    """The graph of the nodes that are inside and make these results; its inputs are the values that it captures, then `inputs`."""
+    whole = _whole(name, inputs, results, extents)
+    captured: dict[Value, Value] = {}
+    needed = [v for node in whole.nodes if is_inside(node) for v in node.inputs]
+    for value in (*needed, *whole.roots):
+        if not is_inside(value.node) and not isinstance(value.op, Constant) and value not in captured:
             captured[value] = Value(Node(Input(f"captured{len(captured)}", value.type)))
     body = _cut(whole, captured)
-    return Graph((*(v.node for v in captured.values()), *whole.inputs), body.outputs, name), tuple(captured)
+    return dataclasses.replace(body, inputs=(*(v.node for v in captured.values()), *whole.inputs)), tuple(captured)
+
+
+def _whole(name: str, inputs: Sequence[Value], results: Sequence[Value], extents: Sequence[Extent]) -> Graph:
+    return Graph(tuple(v.node for v in inputs), tuple((f"r{k}", v) for k, v in enumerate(results)), name, tuple(extents))
 
 
 def _cut(graph: Graph, captured: Mapping[Value, Value]) -> Graph:

@@ -18,7 +18,7 @@ import llvmlite.ir as ll
 
 from ..frame import RUNTIME_BYTES, Frame
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
-from ..plan.types import Definition, Loop, Plan, Step, segment_of
+from ..plan.types import Definition, Fork, Loop, Plan, Step, segment_of
 from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
@@ -136,7 +136,7 @@ class _Program:
         for tile in used.values():
             tile.enter(self.c.b)
         self.small = [self._small(phase, steps) for phase, steps in enumerate(self.plan.phases)]
-        before = self._phases(0, len(self.small), self.plan.loops, frozenset())
+        before = self._phases(0, len(self.small), self.plan.ranges, frozenset())
         self._define(len(self.small), before)
         self._hand_over()
         self.c.b.branch(self.end)
@@ -156,14 +156,14 @@ class _Program:
             e.store(value, e.gep(array, [I64(k)], source_etype=I64))
         return array
 
-    def _phases(self, first: int, end: int, loops: Sequence[Loop], before: frozenset[int]) -> frozenset[int]:
-        """Phases from `first` up to `end`, of which `loops` are loops. before: phases that may have been the last one when this begins;
-        the result: those that may have been when it is over.
+    def _phases(self, first: int, end: int, ranges: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
+        """Phases from `first` up to `end`, of which `ranges` are loops and forks. before: phases that may have been the last one when this
+        begins; the result: those that may have been when it is over.
         """
         phase = first
         while phase < end:
-            loop = next((loop for loop in loops if loop.first == phase), None)
-            if loop is None:
+            outer = next((each for each in ranges if each.first == phase), None)
+            if outer is None:
                 if self._define(phase, before):
                     before = frozenset()
                 self._barrier(before, phase)
@@ -171,17 +171,32 @@ class _Program:
                 self._phase(zip(self.plan.phases[phase], itertools.count(start)), self.small[phase])
                 before, phase = frozenset({phase}), phase + 1
             else:
-                inside = [inner for inner in loops if inner is not loop and loop.first <= inner.first and inner.last <= loop.last]
-                self._loop(loop, inside, before)
-                before, phase = before | {loop.last}, loop.last + 1
+                inside = [each for each in ranges if each is not outer and outer.first <= each.first and each.last <= outer.last]
+                before = self._loop(outer, inside, before) if isinstance(outer, Loop) else self._fork(outer, inside, before)
+                phase = outer.last + 1
         return before
 
-    def _loop(self, loop: Loop, inside: Sequence[Loop], before: frozenset[int]) -> None:
+    def _loop(self, loop: Loop, inside: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
         c = self.c
+        ends = frozenset(range(loop.first, loop.last + 1) if inside else (loop.last,))  # what is inside may be passed over
         place = self._own(loop.symbol)
         with c.loop(I64(0), c.dim(loop.count)) as turn:
             c.b.store(turn, place)
-            self._phases(loop.first, loop.last + 1, inside, before | {loop.last})
+            self._phases(loop.first, loop.last + 1, inside, before | ends)
+        return before | ends
+
+    def _fork(self, fork: Fork, inside: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
+        """All threads look at the condition when all is done that may write it; so nothing is under way where either way begins."""
+        c = self.c
+        self._wait(I1(0))
+        place = c.at(self._base(fork.operand.buffer), c.dim(fork.operand.offset))
+        holds = c.b.icmp_signed("!=", c.b.load(place, typ=I8), I8(0))
+        ways = [(holds, fork.first, fork.middle), (c.b.not_(holds), fork.middle, fork.last + 1)]
+        after: frozenset[int] = frozenset()
+        for taken, first, end in ways:
+            with c.when(taken):
+                after |= self._phases(first, end, [each for each in inside if first <= each.first and each.last < end], frozenset())
+        return after
 
     def _define(self, phase: int, before: frozenset[int]) -> bool:
         """The extents that are known when phases `before` are over; whether there are any. A run that cannot go on goes to its end."""

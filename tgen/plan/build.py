@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ..ir.dims import DimLike, ceildiv, dim_max, dim_min, evaluate_dim, mod, nonnegative, symbols
 from ..ir.errors import Unsupported
 from ..ir.expr import Index, Load, affine, call, index
-from ..ir.forms import Join, Repeat, Reshape, Routine, Scatter
+from ..ir.forms import Choice, Join, Repeat, Reshape, Routine, Scatter
 from ..ir.graph import MOST_EXTENT, Constant, Extent, Graph, Input, Node, Tensor, Value, extent_message, symbols_of
 from ..ir.loops import LoopProgram, Stage
 from ..ir.ops.attend import TiledAttend
@@ -23,8 +23,8 @@ from .attend import attend_kernel
 from .contract import contract_kernel, least, stays_in_cache, tiles_whole, with_few_rows
 from .memory import ALIGNMENT, layout
 from .reshape import reshaped
-from .schedule import Repeated, lifetimes, scheduled
-from .types import Buffer, Case, Definition, Operand, Place, Plan, Segment, Step, segment_of, step_symbol
+from .schedule import Forked, Part, Repeated, lifetimes, scheduled
+from .types import Buffer, Case, Definition, Loop, Operand, Place, Plan, Segment, Step, segment_of, step_symbol
 
 
 def build(graph: Graph, equal: Sequence[tuple[DimLike, DimLike]] = ()) -> Plan:
@@ -43,7 +43,7 @@ class _Builder:
         self.unknown: dict[Node, frozenset[str]] = {}  # extents of the region that are found out after a node
         self.buffers: list[Buffer] = []
         self.kernels: dict[Kernel, int] = {}
-        self.steps: list[Step | Repeated | Definition] = []
+        self.steps: list[Part] = []
         self.repeats = 0
         self.places: dict[Value, Place] = {}
         self.reserved: dict[Value, Place] = {}  # where a kernel is asked to write: an output, or a part of a join
@@ -116,7 +116,8 @@ class _Builder:
         segment = {k: self._segment(b.bytes) for k, b in enumerate(self.buffers) if b.kind == "arena"}
         definitions = tuple(schedule.definitions)
         parts: list[Step | Definition] = [*definitions, *schedule.steps]
-        lives = lifetimes(sorted(parts, key=lambda part: part.phase), self.buffers, schedule.loops)
+        loops = [each for each in schedule.ranges if isinstance(each, Loop)]
+        lives = lifetimes(sorted(parts, key=lambda part: part.phase), self.buffers, loops)
         for _, number in made:
             lives[number] = dataclasses.replace(lives[number], last=schedule.phases)
         offsets: dict[int, DimLike] = {}
@@ -139,7 +140,7 @@ class _Builder:
         return Plan(
             self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
             tuple(buffers), tuple(self.kernels), tuple(schedule.steps), tuple((at, t) for t, (_, at) in self.weights.items()),
-            self.weight_bytes, segments[0].bytes, segments[0].scratch, tuple(schedule.loops), definitions, tuple(segments[1:]), made,
+            self.weight_bytes, segments[0].bytes, segments[0].scratch, tuple(schedule.ranges), definitions, tuple(segments[1:]), made,
             (*self.messages, *(c.message for c in self.graph.checks)), tuple(self.extents),
         )  # fmt: skip
 
@@ -162,7 +163,7 @@ class _Builder:
     def _reserve(self, value: Value, place: Place) -> None:
         form = value.op.form(*(v.type for v in value.node.inputs))
         in_one_piece = isinstance(form, Routine) and place.contiguous(value.type.shape)
-        stacked = isinstance(form, Repeat) and value.index >= form.states
+        stacked = isinstance(form, Choice) or (isinstance(form, Repeat) and value.index >= form.states)
         late = self.unknown.get(value.node, frozenset())
         if late and not late.isdisjoint({*symbols(self.buffers[place.buffer].bytes), *symbols(place.offset)}):
             return  # its memory is there only when all extents of its size are known
@@ -241,6 +242,8 @@ class _Builder:
             self._routine(node, form)
         elif isinstance(form, Repeat):
             self._repeat(node, form)
+        elif isinstance(form, Choice):
+            self._choose(node, form)
         else:
             raise Unsupported(f"{node.origin or op}: no kernel for {op.name}")
 
@@ -390,15 +393,29 @@ class _Builder:
         elements = [self._element(self.place(v), turn) for v in node.inputs[first:]]
         given = (*captured, *(half(mod(turn, 2), 0) for half in halves), *elements)
         wanted = (*(half(mod(turn + 1, 2), 1) for half in halves), *(self._element(place, turn) for place in stacked))
-        outer = self.graph, self.steps, self.places, self.reserved
-        self.graph, self.steps, self.reserved = form.body, [], {}
-        self.places = {Value(n): place for n, place in zip(form.body.inputs, given)}
-        self._region(wanted)
-        block = Repeated(next(symbols(turn)), form.count, tuple(self.steps))
-        self.graph, self.steps, self.places, self.reserved = outer
-        self.steps.append(block)
+        self.steps.append(Repeated(next(symbols(turn)), form.count, self._inside(form.body, given, wanted)))
         for k, half in enumerate(halves):
             self.places[Value(node, k)] = half(mod(form.count, 2))
+
+    def _choose(self, node: Node, form: Choice) -> None:
+        """Steps of both graphs, which write the same places."""
+        condition = self.place(node.inputs[0])
+        results = [self._new(value) for value in node.results]
+        given = [self.place(v) for v in node.inputs[1:]]
+        first = len(form.yes.inputs)
+        yes = self._inside(form.yes, given[:first], results)
+        no = self._inside(form.no, given[first:], results)
+        self.steps.append(Forked(Operand(condition.buffer, condition.offset, condition.part), yes, no))
+
+    def _inside(self, graph: Graph, given: Sequence[Place], wanted: Sequence[Place]) -> tuple[Part, ...]:
+        """The steps of a graph whose inputs are in the places `given`, and whose results are to be in the places `wanted`."""
+        outer = self.graph, self.steps, self.places, self.reserved
+        self.graph, self.steps, self.reserved = graph, [], {}
+        self.places = {Value(n): place for n, place in zip(graph.inputs, given)}
+        self._region(wanted)
+        steps = tuple(self.steps)
+        self.graph, self.steps, self.places, self.reserved = outer
+        return steps
 
     def _halves(self, state: Value) -> Callable[..., Place]:
         """Places of a state in a buffer with room for two: in half number `half`, which in a turn is part number `part`."""

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from ..ir.dims import DimLike, evaluate_dim, nonnegative, symbols
 from ..kernels.specs import Kernel
 from .memory import Lifetime, layout
-from .types import Buffer, Definition, Loop, Operand, Step
+from .types import Buffer, Definition, Fork, Loop, Operand, Step
 
 SAMPLE = 128  # of every symbol, where two schedules' memory is compared
 GROWTH = 1.25  # of the arena that fewer phases may cost
@@ -28,7 +28,7 @@ class Repeated:
 
     symbol: str
     count: DimLike
-    steps: tuple[Step | Repeated | Definition, ...]
+    steps: tuple[Part, ...]
     phase: int = 0
 
     @property
@@ -38,10 +38,10 @@ class Repeated:
 
 @dataclasses.dataclass
 class Schedule:
-    """Steps phase by phase, loops over phases, definitions before phases."""
+    """Steps phase by phase, ranges of phases, definitions before phases."""
 
     steps: list[Step] = dataclasses.field(default_factory=list)
-    loops: list[Loop] = dataclasses.field(default_factory=list)
+    ranges: list[Loop | Fork] = dataclasses.field(default_factory=list)
     definitions: list[Definition] = dataclasses.field(default_factory=list)
     phases: int = 0
 
@@ -49,12 +49,34 @@ class Schedule:
         """Everything of `other` behind the last phase."""
         at = self.phases
         self.steps += [dataclasses.replace(step, phase=step.phase + at) for step in other.steps]
-        self.loops += [dataclasses.replace(loop, first=loop.first + at, last=loop.last + at) for loop in other.loops]
+        self.ranges += [_later(each, at) for each in other.ranges]
         self.definitions += [dataclasses.replace(d, phase=d.phase + at) for d in other.definitions]
         self.phases += other.phases
 
 
-def scheduled(steps: Sequence[Step | Repeated | Definition], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
+@dataclasses.dataclass(frozen=True)
+class Forked:
+    """Steps of which one of two sequences is done; see `Fork`."""
+
+    condition: Operand
+    yes: tuple[Part, ...]
+    no: tuple[Part, ...]
+    phase: int = 0
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        return (self.condition, *(o for step in (*self.yes, *self.no) for o in step.operands))
+
+
+Part = Step | Repeated | Forked | Definition
+
+
+def _later(each: Loop | Fork, phases: int) -> Loop | Fork:
+    moved = dataclasses.replace(each, first=each.first + phases, last=each.last + phases)
+    return dataclasses.replace(moved, middle=moved.middle + phases) if isinstance(moved, Fork) else moved
+
+
+def scheduled(steps: Sequence[Part], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
     """The steps with their phases, phase by phase, in an order with the same results; and the loops over phases.
 
     What stands before a definition stays before it.
@@ -68,7 +90,7 @@ def scheduled(steps: Sequence[Step | Repeated | Definition], kernels: Sequence[K
     return whole
 
 
-def _section(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
+def _section(steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
     """As few phases as the longest chain of steps has; in the given order, with a few more phases, where that would take much more memory."""
     before = dependences(steps, kernels)
     in_order = _in_order(before)
@@ -78,7 +100,7 @@ def _section(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffer
     return _flat(_with_phases(steps, chosen), kernels, buffers)
 
 
-def _flat(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
+def _flat(steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
     """What is repeated has phases of its own, behind the plain steps that it could share a phase with."""
     found = Schedule()
     for _, together in itertools.groupby(steps, key=lambda step: step.phase):
@@ -86,18 +108,31 @@ def _flat(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: 
         plain = [dataclasses.replace(step, phase=0) for step in listed if isinstance(step, Step)]
         if plain:
             found.append(Schedule(plain, phases=1))
-        for block in (step for step in listed if isinstance(step, Repeated)):
-            inside = scheduled(block.steps, kernels, buffers)
+        for block in (step for step in listed if not isinstance(step, Step)):
+            inside = _repeated(block, kernels, buffers) if isinstance(block, Repeated) else _forked(block, kernels, buffers)
             if inside.phases:
-                inside.loops.insert(0, Loop(block.symbol, block.count, 0, inside.phases - 1))
                 inside.definitions = [d for d in inside.definitions if d.phase < inside.phases]  # nothing names the others
                 found.append(inside)
     return found
 
 
-def lifetimes(
-    steps: Sequence[Step | Repeated | Definition], buffers: Sequence[Buffer], loops: Sequence[Loop] = ()
-) -> dict[int, Lifetime]:
+def _repeated(block: Repeated, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
+    inside = scheduled(block.steps, kernels, buffers)
+    inside.ranges.insert(0, Loop(block.symbol, block.count, 0, inside.phases - 1))
+    return inside
+
+
+def _forked(block: Forked, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
+    """The phases of one sequence, then those of the other."""
+    yes, no = (scheduled(steps, kernels, buffers) for steps in (block.yes, block.no))
+    whole = Schedule()
+    whole.append(yes)
+    whole.append(no)
+    whole.ranges.insert(0, Fork(block.condition, 0, yes.phases, whole.phases - 1))
+    return whole
+
+
+def lifetimes(steps: Sequence[Part], buffers: Sequence[Buffer], loops: Sequence[Loop] = ()) -> dict[int, Lifetime]:
     """First and last phase of each buffer of the arena: buffers of one phase never share bytes. What is used in a loop lives as long
     as the loop: its next turn may read what this one left.
     """
@@ -110,11 +145,14 @@ def lifetimes(
     return found
 
 
-def touched(step: Step | Repeated | Definition, kernels: Sequence[Kernel]) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
+def touched(step: Part, kernels: Sequence[Kernel]) -> tuple[tuple[Operand, ...], tuple[Operand, ...]]:
     """What a step reads and what it writes."""
     if isinstance(step, Repeated):
         sides = [touched(inner, kernels) for inner in step.steps]
         return tuple(o for read, _ in sides for o in read), tuple(o for _, written in sides for o in written)
+    if isinstance(step, Forked):
+        sides = [touched(inner, kernels) for inner in (*step.yes, *step.no)]
+        return (step.condition, *(o for read, _ in sides for o in read)), tuple(o for _, written in sides for o in written)
     if isinstance(step, Definition):
         return step.operands, ()
     count = len(step.operands) - len(kernels[step.kernel].outputs)
@@ -127,7 +165,7 @@ def overlap(a: Operand, b: Operand) -> bool:
     return a.buffer == b.buffer and a.part[:shared] == b.part[:shared]
 
 
-def dependences(steps: Sequence[Step | Repeated], kernels: Sequence[Kernel]) -> list[set[int]]:
+def dependences(steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel]) -> list[set[int]]:
     """For each step the earlier steps that must be over before it begins: they write what it touches, or touch what it writes."""
     readers: Mapping[int, list[tuple[int, Operand]]] = defaultdict(list)
     writers: Mapping[int, list[tuple[int, Operand]]] = defaultdict(list)
@@ -156,7 +194,7 @@ def _in_order(before: Sequence[set[int]]) -> list[int]:
 
 
 def _fewest(
-    steps: Sequence[Step | Repeated], kernels: Sequence[Kernel], buffers: Sequence[Buffer], before: Sequence[set[int]]
+    steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel], buffers: Sequence[Buffer], before: Sequence[set[int]]
 ) -> list[int]:
     """As many phases as the longest chain. A step that has a choice comes late if it makes more than it takes, else early."""
     early = _levels(before)
@@ -181,7 +219,7 @@ def _levels(before: Sequence[set[int]]) -> list[int]:
     return levels
 
 
-def _shrinks(step: Step | Repeated, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> bool:
+def _shrinks(step: Step | Repeated | Forked, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> bool:
     """Whether the buffers of the arena that a step reads are surely no smaller than those it writes."""
     read, written = touched(step, kernels)
     sizes: list[DimLike] = [
@@ -190,12 +228,12 @@ def _shrinks(step: Step | Repeated, kernels: Sequence[Kernel], buffers: Sequence
     return nonnegative(sizes[0] - sizes[1])
 
 
-def _with_phases(steps: Sequence[Step | Repeated], phases: Sequence[int]) -> tuple[Step | Repeated, ...]:
+def _with_phases(steps: Sequence[Step | Repeated | Forked], phases: Sequence[int]) -> tuple[Step | Repeated | Forked, ...]:
     order = sorted(range(len(steps)), key=lambda k: phases[k])
     return tuple(dataclasses.replace(steps[k], phase=phases[k]) for k in order)
 
 
-def _arena(steps: Sequence[Step | Repeated], buffers: Sequence[Buffer]) -> int:
+def _arena(steps: Sequence[Step | Repeated | Forked], buffers: Sequence[Buffer]) -> int:
     """Bytes of the arena where every symbol is SAMPLE."""
     _, total = layout(lifetimes(steps, buffers))
     return evaluate_dim(total, dict.fromkeys(symbols(total), SAMPLE))

@@ -105,6 +105,16 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class Fork:
+    """The phases from `first` up to `middle` are done where the bool at `operand` holds, else those from `middle` to `last`."""
+
+    operand: Operand
+    first: int
+    middle: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Definition:
     """Before `phase` begins `symbol` gets the value of the i64 at `operand`, segment `segment` of the arena (from 1) its memory.
 
@@ -147,7 +157,7 @@ class Segment:
 class Plan:
     """inputs, outputs: names and types in call order. arena: bytes of intermediate values; scratch: bytes a thread needs besides.
 
-    steps: phase by phase; a barrier stands between phases. loops: outer ones before those inside them. definitions: phase by phase;
+    steps: phase by phase; a barrier stands between phases. ranges: of phases, outer ones before those inside them. definitions: phase by phase;
     extents: symbols that the run finds out; segments: of the arena, number k + 1 that of extent k. made: (number of an output whose size a run finds out, its
     buffer in the arena). messages: what a run may end with: because of an extent, or of a check that a flag belongs to.
     """
@@ -163,12 +173,17 @@ class Plan:
     weight_bytes: int
     arena: DimLike
     scratch: DimLike
-    loops: tuple[Loop, ...] = ()
+    ranges: tuple[Loop | Fork, ...] = ()
     definitions: tuple[Definition, ...] = ()
     segments: tuple[Segment, ...] = ()
     made: tuple[tuple[int, int], ...] = ()
     messages: tuple[str, ...] = ()
     extents: tuple[str, ...] = ()
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """Outer ones before those inside them."""
+        return tuple(each for each in self.ranges if isinstance(each, Loop))
 
     def defined_at(self, phase: int) -> tuple[Definition, ...]:
         """The definitions before a phase."""
@@ -201,13 +216,19 @@ class Plan:
         lines = [f"plan {self.name}: {counts}, {self.weight_bytes} bytes of weights"]
         lines += [f"  arena {self.arena} bytes, scratch {self.scratch} bytes a thread"]
         lines += [f"  kernel {k}: {describe(kernel)}" for k, kernel in enumerate(self.kernels)]
-        lines += [f"  phases {loop.first} to {loop.last}: for {loop.symbol} < {loop.count}" for loop in self.loops]
+        lines += [self._range_text(each) for each in self.ranges]
         lines += [f"  phase {d.phase}: {d.symbol} = {self.buffers[d.operand.buffer]}+{d.operand.offset}" for d in self.definitions]
         for number, step in enumerate(self.steps):
             operands = ", ".join(f"{self.buffers[o.buffer]}" + (f"+{o.offset}" if o.offset != 0 else "") for o in step.operands)
             kernels = ", ".join([f"kernel {step.kernel}", *map(str, step.cases)])
             lines.append(f"  phase {step.phase} step {number}: {kernels} ({operands})  # {step.origin}")
         return "\n".join(lines)
+
+    def _range_text(self, each: Loop | Fork) -> str:
+        if isinstance(each, Loop):
+            return f"  phases {each.first} to {each.last}: for {each.symbol} < {each.count}"
+        where = f"{self.buffers[each.operand.buffer]}+{each.operand.offset}"
+        return f"  phases {each.first} to {each.last}: up to {each.middle} if {where}, else from there"
 
 
 def describe(kernel: Kernel) -> str:

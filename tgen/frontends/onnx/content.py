@@ -18,7 +18,7 @@ from ...ir.builder import Builder
 from ...ir.dims import Dim, DimLike, evaluate_dim, nonnegative
 from ...ir.dtypes import BOOL, I64, DType
 from ...ir.errors import Unsupported
-from ...ir.graph import Constant, Input, Value
+from ...ir.graph import Check, Constant, Extent, Input, Node, Value
 from ...ir.op import OPS, Op
 from ...ir.ops.assume import Assume
 from ...ir.ops.comparison import Where
@@ -32,12 +32,32 @@ MAX_CONTENT = 4096  # elements; a longer integer tensor is data, not a shape
 Content = np.ndarray  # dtype object: int | Dim | bool
 
 
+class Region:
+    """What a builder makes from now on. The region's extents and checks are taken out of the builder by `close`."""
+
+    def __init__(self, build: ShapeBuilder, nodes: int, extents: int, checks: int) -> None:
+        self.build, self.nodes, self.first_extent, self.first_check = build, nodes, extents, checks
+        self.extents: list[Extent] = []
+        self.checks: list[Check] = []
+
+    def close(self) -> None:
+        """Ends the region."""
+        build = self.build
+        self.extents, build._extents[self.first_extent :] = build._extents[self.first_extent :], []
+        self.checks, build._checks[self.first_check :] = build._checks[self.first_check :], []
+
+    def owns(self, node: Node) -> bool:
+        """Whether a node was made since the region began; what has no operands is anybody's."""
+        return self.build._made.get(node, self.nodes) >= self.nodes and not isinstance(node.op, Input)
+
+
 class ShapeBuilder(Builder):
     """A Builder that follows the content of small integer values and replaces what it knows by constants."""
 
     def __init__(self, name: str = "model") -> None:
         super().__init__(name)
         self._contents: dict[Value, Content] = {}
+        self._made: dict[Node, int] = {}  # nodes with operands, in order
 
     def content(self, value: Value) -> Content | None:
         """The elements of a small integer or bool value as an object array of int | Dim | bool; None where not known."""
@@ -63,12 +83,18 @@ class ShapeBuilder(Builder):
         elif isinstance(op, Concat):
             operands = self._joined(operands, op.axis)
         made = super().apply(op, *operands)
+        if operands:
+            self._made[(made[0] if isinstance(made, tuple) else made).node] = len(self._made)
         values = made if isinstance(made, tuple) else (made,)
         contents = self._follow(op, operands, values)
         if contents is None:
             return made
         known = tuple(self.from_content(c, v.type.dtype) for c, v in zip(contents, values))
         return known if isinstance(made, tuple) else known[0]
+
+    def region(self) -> Region:
+        """Begins the import of a region: of what is made from now on it can tell what is the region's own."""
+        return Region(self, len(self._made), len(self._extents), len(self._checks))
 
     @property
     def _found(self) -> frozenset[str]:

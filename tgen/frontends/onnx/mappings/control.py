@@ -8,26 +8,31 @@ from typing import Any
 from ....ir.dims import DimLike
 from ....ir.dtypes import BOOL, I64
 from ....ir.errors import InvalidModel, Unsupported
-from ....ir.graph import Input, Node, Value
+from ....ir.forms import Map, Reshape
+from ....ir.graph import Constant, Input, Node, Value
 from ....ir.op import normalise_axis
 from ....ir.ops.assume import Assume
+from ....ir.ops.branch import Branch
 from ....ir.ops.movement import Squeeze
-from ....ir.ops.scan import Scan, close_over
+from ....ir.ops.scan import Scan, close_over, enclose
 from ....ir.types import TensorType
 from ..call import Call, feeding_inputs
+from ..content import Region
 from ..registry import onnx_op
+
+FEW_NODES, FEW_ELEMENTS = 8, 4096  # of a branch: computed in less time than threads need to agree on the way
 
 
 @onnx_op("If")
 def if_(call: Call, condition: Value) -> list[Value]:
-    """A known condition takes its branch; else both are computed and `where` selects, if their types agree."""
+    """A known condition takes its branch; else the run does, or computes both and selects, where they are next to nothing."""
     importer, scope = call.importer, call.scope
     content = call.build.content(condition)
     if content is not None:
         if content.size != 1:
             raise InvalidModel(f"{importer.what}: If {call.name!r} has a condition of {content.size} elements")
         return importer.graph(call.required("then_branch" if content.reshape(-1)[0] else "else_branch"), scope)
-    yes, no = (importer.graph(call.required(branch), scope) for branch in ("then_branch", "else_branch"))
+    (yes, one), (no, other) = (_branch(call, name) for name in ("then_branch", "else_branch"))
     if len(yes) != len(no):
         raise InvalidModel(f"{importer.what}: If {call.name!r} has branches with {len(yes)} and {len(no)} outputs")
     if [a.type.rank for a in yes] != [b.type.rank for b in no] and all(map(_squeezed, yes)):
@@ -36,7 +41,52 @@ def if_(call: Call, condition: Value) -> list[Value]:
         if a.type != b.type:
             raise Unsupported(f"a condition known at run time only, with results {a.type} and {b.type}")
     flag = call.build.reshape(condition, shape=())
-    return [call.build.where(flag, a, b) for a, b in zip(yes, no)]
+    if _is_cheap(yes, one) and _is_cheap(no, other):
+        return [call.build.where(flag, a, b) for a, b in zip(yes, no)]
+    return _branched(call, flag, (yes, one), (no, other))
+
+
+def _branch(call: Call, name: str) -> tuple[list[Value], Region]:
+    region = call.build.region()
+    try:
+        return call.importer.graph(call.required(name), call.scope), region
+    finally:
+        region.close()
+
+
+def _branched(call: Call, flag: Value, *ways: tuple[list[Value], Region]) -> list[Value]:
+    """One of two regions. What must hold in one of them is a result that is true in the other."""
+    build = call.build
+    checks = [check for _, region in ways for check in region.checks]
+    true = build.constant(True, BOOL)
+    graphs, captured = [], list[Value]()
+    for number, (results, region) in enumerate(ways):
+        holds = [check.holds if check in region.checks else true for check in checks]
+        graph, values = enclose(f"{call.name or 'branch'}.{number}", (), [*results, *holds], region.owns, region.extents)
+        graphs.append(graph)
+        captured += values
+    found = build.apply(Branch(*graphs), flag, *captured)
+    listed = list(found) if isinstance(found, tuple) else [found]
+    count = len(listed) - len(checks)
+    for holds, check in zip(listed[count:], checks):
+        build.check(holds, check.message)
+    return listed[:count]
+
+
+def _is_cheap(results: list[Value], region: Region) -> bool:
+    """Whether a region is a few maps of a few elements."""
+    if region.extents or region.checks:
+        return False
+    seen: set[Node] = set()
+    stack = [v.node for v in results]
+    while stack and len(seen) <= FEW_NODES:
+        node = stack.pop()
+        if node not in seen and region.owns(node) and not isinstance(node.op, Constant):
+            seen.add(node)
+            stack += [v.node for v in node.inputs]
+    small = all(isinstance(e, int) and e <= FEW_ELEMENTS for node in seen for e in (t.elements for t in node.types))
+    maps = all(isinstance(node.op.form(*(v.type for v in node.inputs)), (Map, Reshape)) for node in seen)
+    return len(seen) <= FEW_NODES and small and maps
 
 
 def _squeezed(value: Value) -> bool:
