@@ -35,7 +35,7 @@ class NativeRun:
         memory, frame = aligned_bytes(arena + scratch * self.threads), aligned_bytes(8 * manifest.frame.words)
         inputs = [np.ascontiguousarray(feeds[name]) for name, _ in manifest.inputs]
         start, weights = memory.ctypes.data, compiled.artefact.weights
-        header = [start, weights.ctypes.data, start + arena, scratch, self.times.ctypes.data]
+        header = [start, weights.ctypes.data, start + arena, scratch, self.times.ctypes.data, 0]
         pointers = [a.ctypes.data for a in (*inputs, *self.outputs.values())]
         words = header + pointers + [values[s] for s in manifest.symbols]
         assert len(header) == Frame.HEADER
