@@ -407,4 +407,6 @@ def cast_array(x: np.ndarray, dtype: DType) -> np.ndarray:
         return np.where(inside, safe, np.where(wide > 0, dtype.numpy.type(high), dtype.numpy.type(low)))
     if dtype is BOOL:
         return x != 0
+    if dtype.is_float and np.asarray(x).dtype.kind == dtype.numpy.kind == "V":
+        x = x.astype(np.float32)  # exact; between themselves they do not all convert
     return np.asarray(x).astype(dtype.numpy)

@@ -199,7 +199,7 @@ class Call:
         data = {n: onnx.numpy_helper.from_array(a) for n, a in arrays if a is not None and a.size <= 1024}
         try:
             onnx.shape_inference.infer_node_outputs(self.schema, self.node, types, data)
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
             return True
         return False
 

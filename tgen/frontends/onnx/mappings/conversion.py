@@ -49,7 +49,8 @@ def saturated(call: Call, x: Value, to: DType) -> Value:
 
     finfo: Any = ml_dtypes.finfo  # its package says that it is typed, but has no annotations
     top = float(finfo(to.numpy).max)
-    return call.build.min(call.build.max(x, -top), top)
+    wide = call.build.cast(x, to=F32) if x.type.dtype.bits < 16 else x  # which may have no such number
+    return call.build.min(call.build.max(wide, -top), top)
 
 
 def _exponent(call: Call, x: Value) -> Value:

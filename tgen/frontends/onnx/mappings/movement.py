@@ -98,6 +98,25 @@ def pad(call: Call, x: Value, pads: Value, fill: Value | None = None, axes: Valu
     return _pad(call, x, call.ints(pads), value, along)
 
 
+@onnx_op("CenterCropPad", since=18)
+def center_crop_pad(call: Call, x: Value, wanted: Value) -> Value:
+    """Axes cut or padded with zeros at both ends alike; of an odd number one more at the end."""
+    b, rank = call.build, x.type.rank
+    axes = [normalise_axis(a, rank, "center_crop_pad") for a in call.attr("axes") or range(rank)]
+    sizes = dict(zip(axes, call.sizes(wanted)))
+    if len(sizes) != wanted.type.elements or len(sizes) != len(axes):
+        raise InvalidModel(f"{call.importer.what}: CenterCropPad {call.name!r}: {wanted.type} for axes {axes}")
+    shape = [sizes.get(k, d) for k, d in enumerate(x.type.shape)]
+    less = [dims.dim_max(d - n, 0) for d, n in zip(x.type.shape, shape)]
+    more = [dims.dim_max(n - d, 0) for d, n in zip(x.type.shape, shape)]
+    starts = tuple(dims.floordiv(n, 2) for n in less)
+    kept = tuple(d - n for d, n in zip(x.type.shape, less))
+    middle = b.slice(x, axes=tuple(range(rank)), starts=starts, sizes=kept, steps=(1,) * rank)
+    before = tuple(dims.floordiv(n, 2) for n in more)
+    out: Value = b.pad(middle, _zero(call, x), before=before, after=tuple(n - m for n, m in zip(more, before)))
+    return out
+
+
 def _zero(call: Call, x: Value) -> Value:
     return call.build.constant(np.zeros((), x.type.dtype.numpy))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....ir.dtypes import F32, F64
 from ....ir.errors import Unsupported
 from ....ir.graph import Value
+from ....ir.ops.normalisation import RMSNormalization
 from ..call import Call
 from ..registry import onnx_op
 
@@ -23,6 +25,17 @@ def gemm(call: Call, a: Value, b: Value, c: Value | None = None) -> Value:
     if c is None or beta == 0.0:
         return out
     return build.add(out, c if beta == 1.0 else build.mul(c, build.constant(beta, dtype)))
+
+
+@onnx_op("RMSNormalization", since=23)
+def rms_normalization(call: Call, x: Value, scale: Value) -> Any:
+    """The result has the scale's dtype, which may be another than x's."""
+    kinds = (x.type.dtype, scale.type.dtype)
+    if kinds[0] is kinds[1]:
+        return call.generic(x, scale)
+    b, wide = call.build, F64 if F64 in kinds else F32
+    normal: Value = b.cast(call.make(RMSNormalization, b.cast(x, to=wide), b.cast(scale, to=wide)), to=kinds[1])
+    return normal
 
 
 @onnx_op("BatchNormalization")

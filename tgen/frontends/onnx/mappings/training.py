@@ -38,7 +38,7 @@ def _momentum(call: Call, rate: Value, count: Value, x: Value, gradient: Value, 
     beta = b.where(later, b.constant(call.attr("beta"), dtype), b.constant(1.0, dtype))
     new = b.add(b.mul(v, alpha), b.mul(g, beta))
     step = b.add(g, b.mul(new, alpha)) if call.attr("mode") == "nesterov" else new
-    return b.sub(x, b.mul(step, rate)), new
+    return b.sub(x, b.mul(step, b.cast(rate, to=dtype))), new
 
 
 @onnx_op("Adagrad", domain=PREVIEW)
