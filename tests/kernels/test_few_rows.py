@@ -15,7 +15,7 @@ from tgen.bench.work import work_of_step
 from tgen.codegen.llvm import machine_of
 from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
-from tgen.ir.dims import DimLike, evaluate_dim, product
+from tgen.ir.dims import DimLike, evaluate_dim, floordiv, product
 from tgen.ir.dtypes import BF16, I32
 from tgen.ir.graph import Graph
 from tgen.kernels.specs import ContractKernel
@@ -38,6 +38,18 @@ def products(rows: Sequence[DimLike | str], weight: np.ndarray, dtype: str) -> G
         x = b.input(f"x{m}", dtype, (m, weight.shape[0]))
         y = b.mat_mul_integer(x, b.constant(weight)) if dtype == "u8" else b.matmul(x, b.constant(weight))
         b.output(f"y{m}", b.add(y, b.constant(np.arange(weight.shape[1]).astype(y.type.dtype.numpy))))
+    return b.build()
+
+
+def windows(weight: np.ndarray, taps: int, stride: int) -> Graph:
+    """The product of a weight with windows of `taps` neighbours, every `stride` steps of the sequences x [n, t, …]."""
+    b = Builder()
+    x = b.input("x", "f32", ("n", "t", weight.shape[0] // taps))
+    count = floordiv(x.type.shape[1] - taps, stride) + 1
+    where = {"kernel": (taps,), "sizes": (count,), "strides": (stride,), "dilations": (1,), "pads": (0,)}
+    found = b.windows(b.transpose(x, perm=(0, 2, 1)), b.constant(np.float32(0)), inside=True, **where)
+    last = b.transpose(found, perm=(0, 3, 2, 1))
+    b.output("y", b.window_product(last, b.constant(weight), row_axes=2, depth_axes=2))
     return b.build()
 
 
@@ -87,6 +99,31 @@ def test_every_number_of_rows(target: Target, rng) -> None:
     for m in range(1, len(x) + 1):
         if tiles(plan, m=m) == tiles(plan, m=len(x)):
             assert np.array_equal(run(x[:m])[0], everything[:m]), m
+
+
+@pytest.mark.parametrize("target", runnable_targets().values(), ids=runnable_targets())
+def test_windows_of_few_rows(target: Target, rng) -> None:
+    """As `test_one_executable_for_all_rows`; A read where its windows lie, a tap of them more than one block of k."""
+    taps, stride, channels, n = 3, 2, 410, 70
+    _, weight = operands("f32", 1, n, taps * channels, rng)
+    graph = windows(weight, taps, stride)
+    run = build_executable(graph, target)
+    for batch, length in ((1, 3), (1, 5), (2, 6), (3, 13), (2, 90)):
+        x = rng.standard_normal((batch, length, channels), np.float32)
+        rows = np.lib.stride_tricks.sliding_window_view(x.astype(float), taps, 1)[:, ::stride].swapaxes(2, 3)
+        rows = rows.reshape(*rows.shape[:2], -1)
+        scale = np.abs(rows) @ np.abs(weight.astype(float))
+        assert np.max(np.abs(run(x)[0] - rows @ weight.astype(float)) / scale) <= 1e-6, (batch, length)
+
+
+def test_windows_have_cases(rng) -> None:
+    """Blocks for few positions beside those for many, also where a sequence of the typical length has none."""
+    _, weight = operands("f32", 1, 64, 200 * 4, rng)
+    plan = planned(windows(weight, 200, 160), DECLARED["avx2"])
+    (step,) = (s for s in plan.steps if s.cases)
+    many, *few = (plan.kernels[k] for k in (step.kernel, *(case.kernel for case in step.cases)))
+    assert isinstance(many, ContractKernel) and many.windows is not None and many.block[0] > 1
+    assert all(isinstance(k, ContractKernel) and k.windows == many.windows and k.tile == many.tile for k in few)
 
 
 @pytest.mark.parametrize("target", NATIVE.values(), ids=NATIVE)

@@ -46,9 +46,11 @@ class Shape:
 
     @property
     def typical(self) -> tuple[int, int, int]:
-        """Sizes to compare costs at. Rows that several symbols count are no more than one would make them."""
-        m, n, k = (_with_symbols(d, TYPICAL) for d in (self.m, self.n, self.k))
-        return min(m, max(TYPICAL, _with_symbols(self.m, 1))), n, k
+        """Sizes to compare costs at. A symbolic number of rows is TYPICAL, however symbols make it up: several of them, or the positions
+        of a window that has none in a sequence so short. What suits fewer rows is found beside (`few_rows`).
+        """
+        m = self.m if isinstance(self.m, int) else max(TYPICAL, _with_symbols(self.m, 1))
+        return m, _with_symbols(self.n, TYPICAL), _with_symbols(self.k, TYPICAL)
 
     def __str__(self) -> str:
         return f"[{self.m}, {self.k}]·[{self.k}, {self.n}]{' weights' if self.weights else ''}{' in L2' if self.weights and self.near else ''}"

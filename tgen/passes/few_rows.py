@@ -2,7 +2,8 @@
 
 How many rows a symbolic shape has is known in a run only; B is packed once, for the typical number. A tile reads B as it was packed
 for another one if both take the same columns and words of k, and the other's steps of k are whole multiples of its own; a block may
-span several panels. A rival takes the rows up to where it stops being faster.
+span several panels. A rival takes the rows up to where it stops being faster. Rows that are windows lie one by one and end at any k, so
+their rivals are blocks of the same instruction.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ class _Rival:
 
 
 @functools.lru_cache(256)  # layers have the same few shapes
-def few_rows(target: Target, base: Choice, shape: Shape) -> tuple[FewRows, ...]:
+def few_rows(target: Target, base: Choice, shape: Shape, windows: bool = False) -> tuple[FewRows, ...]:
     """Ascending. base: what was chosen for the typical number of rows, of weights in one part; others have one way only."""
     if isinstance(shape.m, int) or not shape.weights or base.products > 1:
         return ()
     packing = packing_of(base)
-    rivals = list(_rivals(target, base.tile, packing))
+    rivals = [rival for rival in _rivals(target, base.tile, packing) if rival.tile is base.tile or not windows]
     found: list[FewRows] = []
     first = 1
     while best := _best(rivals, _Rival(base.tile, base.block), shape, target, first):

@@ -68,7 +68,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target, in_l2: bool = F
         depth_block(tile, nr, target.caches),
         packing,
         whole_rows(tile, mr),
-        () if windows else few_rows(target, choice, shape),
+        few_rows(target, choice, shape, windows),
         op.row_axes,
         op.depth_axes,
     )
