@@ -82,3 +82,20 @@ def test_narrow_floats_among_themselves(name: str, to: str) -> None:
     top = float(ml_dtypes.finfo(wanted).max)
     want = np.clip(x.astype(np.float32), -top, top).astype(wanted)
     np.testing.assert_array_equal(found.astype(np.float32), want.astype(np.float32))
+
+
+@pytest.mark.peer("onnxruntime")
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32])
+def test_integers_are_resized_along_all_axes_before_they_are_cut(dtype: type, rng: np.random.Generator) -> None:
+    """Twice as large: weights are sixteenths, so nothing is rounded before."""
+    import onnxruntime
+
+    x = rng.integers(0, 100, (1, 2, 5, 7)).astype(dtype)
+    code = helper.np_dtype_to_tensor_dtype(x.dtype)
+    scales = helper.make_tensor("s", onnx.TensorProto.FLOAT, [4], [1, 1, 2, 2])
+    infos = [helper.make_tensor_value_info("x", code, x.shape)]
+    node = helper.make_node("Resize", ["x", "", "s"], ["y"], mode="linear")
+    graph = helper.make_graph([node], "one", infos, [helper.make_tensor_value_info("y", code, None)], [scales])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(build_executable(load_onnx(model)).run({"x": x})["y"], session.run(None, {"x": x})[0])

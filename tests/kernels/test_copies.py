@@ -8,6 +8,7 @@ import pytest
 from tests.native import Guarded, build_executable, host, runnable_targets
 from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
+from tgen.ir.evaluate import evaluate
 from tgen.ir.graph import Graph
 from tgen.kernels.specs import LoopKernel
 
@@ -52,6 +53,23 @@ def test_transposes(target, dtype, rng) -> None:
                 guard = Guarded(x, after)
                 np.testing.assert_array_equal(executable(guard.array)[0], x.transpose(perm), err_msg=f"{shape} {perm} n={n}")
                 guard.release()
+
+
+def test_groups_of_four_bytes_that_are_chosen_one_by_one(rng: np.random.Generator) -> None:
+    """They are no words: what is looked up, or asked for, differs from byte to byte."""
+    b = Builder()
+    x, mask, lengths = b.input("x", "i8", ("n", 4)), b.input("mask", "bool", ("n", 4)), b.input("lengths", "i64", (4,))
+    b.output("chosen", b.where(mask, x, b.constant(0, "i8")))
+    b.output("turned", b.reverse_sequence(x, lengths, time_axis=0, batch_axis=1))
+    graph = b.build()
+    given = {
+        "x": rng.integers(-100, 100, (6, 4)).astype(np.int8),
+        "mask": rng.random((6, 4)) < 0.5,
+        "lengths": rng.permutation(4) + 2,
+    }
+    found = build_executable(graph).run(given)
+    for name, want in evaluate(graph, given).items():
+        np.testing.assert_array_equal(found[name], want, err_msg=name)
 
 
 def test_which_copies_are_turned() -> None:

@@ -8,7 +8,7 @@ from ..ir.dims import DimLike, floordiv, mod
 from ..ir.dtypes import BOOL, U32, DType
 from ..ir.expr import Call, Const, Expr, Load, const, index, shift_axes, size
 from ..ir.loops import Stage
-from .flat import direct_axes, from_terms, offsets, terms
+from .flat import depends_on, from_terms, offsets, terms
 from .specs import LoopKernel
 
 WORD_BITS = 32
@@ -51,7 +51,7 @@ def _steps(offset: Expr, axis: int) -> DimLike:
 def _without_group(kernel: LoopKernel, stage: Stage, copied: Load, axis: int, count: int) -> LoopKernel | None:
     load, store = (_divided(offset, axis, count) for offset in (copied.index[0], stage.index[0]))
     guard = stage.body.operands[0] if isinstance(stage.body, Call) else None
-    if load is None or store is None or (guard is not None and axis in direct_axes(guard)):
+    if load is None or store is None or (guard is not None and depends_on(guard, axis)):
         return None
     rename = {k: index(k - (k > axis)) for k in range(len(kernel.extents)) if k != axis}
     word: Expr = Load(U32, copied.operand, (load,))
@@ -68,7 +68,7 @@ def _divided(offset: Expr, axis: int, count: int) -> Expr | None:
     coefficients, constant, opaque = terms(offset)
     rest = {k: c for k, c in coefficients.items() if k != axis}
     parts = [_divided_product(x, count) for x in opaque]
-    if any(mod(c, count) != 0 for c in (*rest.values(), constant)) or None in parts or any(axis in direct_axes(x) for x in opaque):
+    if any(mod(c, count) != 0 for c in (*rest.values(), constant)) or None in parts or any(depends_on(x, axis) for x in opaque):
         return None
     return from_terms(
         {k: floordiv(c, count) for k, c in rest.items()}, floordiv(constant, count), [p for p in parts if p is not None]
@@ -114,7 +114,7 @@ def _loads_in_vectors(body: Expr, axis: int) -> bool:
     steps = []
     for offset in offsets([body]):
         coefficients, _, opaque = terms(offset)
-        if any(axis in direct_axes(x) or any(axis in terms(o)[0] for o in offsets([x])) for x in opaque):
+        if any(depends_on(x, axis) for x in opaque):
             return False
         steps.append(coefficients.get(axis, 0))
     return all(s in (0, 1) for s in steps) and 1 in steps

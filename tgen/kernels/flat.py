@@ -71,6 +71,11 @@ def offsets(bodies: Iterable[Expr]) -> list[Expr]:
     return [x.index[:2][-1] for body in bodies for x in walk(body) if isinstance(x, Load)]
 
 
+def depends_on(x: Expr, axis: int) -> bool:
+    """Whether the value of x changes along the axis: by its index, or by what is loaded there."""
+    return axis in direct_axes(x) or any(axis in terms(o)[0] for o in offsets([x]))
+
+
 def mergeable(outer: int, inner: int, extent: DimLike, bodies: Sequence[Expr], stores: Sequence[Expr]) -> bool:
     """Whether axes outer and inner (of that extent) can be one axis: every access moves by extent·inner's step on outer."""
     if any({outer, inner} & direct_axes(b) for b in bodies):

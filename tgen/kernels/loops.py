@@ -11,7 +11,7 @@ from ..ir.dtypes import DType
 from ..ir.expr import Expr, index, shift_axes
 from ..ir.loops import LoopProgram, Stage
 from .copies import LEAST_LANES, in_words, turned
-from .flat import direct_axes, flat_offset, flatten_loads, merge, merge_offset, mergeable, offsets, terms
+from .flat import depends_on, direct_axes, flat_offset, flatten_loads, merge, merge_offset, mergeable, offsets, terms
 from .guards import with_free_indices
 from .specs import LoopKernel
 
@@ -73,15 +73,11 @@ def _score(kernel: LoopKernel, axis: int) -> float:
         coefficients, _, opaque = terms(offset)
         step = coefficients.get(axis, 0)
         score += {0: 0.0, 1: 1.0, 2: -0.5}.get(step, -2.0) if isinstance(step, int) else -2.0
-        score -= 3.0 * any(axis in direct_axes(o) or _loads_along(o, axis) for o in opaque)
+        score -= 3.0 * any(depends_on(o, axis) for o in opaque)
     extent = kernel.extents[axis]
     if not isinstance(extent, int) or extent >= LEAST_LANES:
         return score
     return score - (1.5 if extent >= LEAST_LANES // 2 else 6.0)
-
-
-def _loads_along(x: Expr, axis: int) -> bool:
-    return any(axis in terms(o)[0] for o in offsets([x]))
 
 
 def _with_vector_axis(kernel: LoopKernel) -> LoopKernel:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ....ir import dims
 from ....ir.dims import DimLike
+from ....ir.dtypes import F32, F64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
@@ -60,10 +61,13 @@ def resize(call: Call, x: Value, roi: Value | None = None, scales: Value | None 
     part = call.array(roi).reshape(-1).tolist() if transform == "tf_crop_and_resize" and roi is not None else []
     if transform == "tf_crop_and_resize" and len(part) != 2 * len(axes):
         raise InvalidModel(f"{call.importer.what}: Resize {call.name!r} has a roi of {len(part)} numbers for {len(axes)} axes")
+    dtype = x.type.dtype
+    if call.attr("mode") != "nearest":  # rounded once, not once for each axis
+        x = call.build.cast(x, to=F64 if not dtype.is_float else F32 if dtype.bits < 32 else dtype)
     for number, target in enumerate(targets):
         wanted = (float(part[number]), float(part[number + len(axes)])) if part else (0.0, 1.0)
         x = _resampled(call, x, target, wanted)
-    return x
+    return call.build.cast(x, to=dtype)
 
 
 def _resampled(call: Call, x: Value, target: _Target, roi: tuple[float, float]) -> Value:
