@@ -76,6 +76,21 @@ def test_coins() -> None:
     np.testing.assert_allclose(found.mean(axis=0), CHANCES, atol=FAR)
 
 
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0])
+def test_dropout(ratio: float, rng: np.random.Generator) -> None:
+    """Whether it trains comes with the run."""
+    node = helper.make_node("Dropout", ["x", "r", "t"], ["y", "mask"])
+    model = model_of([node], ["rows", 5], ["y", "mask"])
+    model.graph.input.append(helper.make_tensor_value_info("t", TensorProto.BOOL, []))
+    model.graph.initializer.append(helper.make_tensor("r", TensorProto.FLOAT, [], [ratio]))
+    executable, x = tgen.compile(load_onnx(model), cache=False), rng.standard_normal((COUNT // 5, 5)).astype(np.float32)
+    outside, inside = (executable.run({"x": x, "t": np.array(t)}) for t in (False, True))
+    assert outside["mask"].all()
+    np.testing.assert_array_equal(outside["y"], x)
+    np.testing.assert_allclose(inside["mask"].mean(), 1 - ratio, atol=FAR)
+    np.testing.assert_allclose(inside["y"], np.where(inside["mask"], x / max(1 - ratio, 1e-9), 0), rtol=1e-6)
+
+
 def test_classes() -> None:
     nodes = [
         helper.make_node("Log", ["x"], ["scores"]),

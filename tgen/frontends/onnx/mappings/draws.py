@@ -15,6 +15,7 @@ from ....ir.dims import DimLike
 from ....ir.dtypes import F32, F64, I64, DType
 from ....ir.errors import InvalidModel
 from ....ir.graph import Value
+from ....ir.ops.comparison import Or
 from ..call import Call
 from ..registry import dtype_attribute, onnx_op
 
@@ -66,6 +67,22 @@ def multinomial(call: Call, x: Value) -> Value:
     last = b.reshape(b.dims_value(dims=(classes - 1,)), shape=())  # totals may end a rounding error below 1
     out: Value = b.cast(b.min(below, last), to=dtype_attribute(call.attr("dtype"), call))
     return out
+
+
+@onnx_op("Dropout")
+def dropout(call: Call, x: Value, ratio: Value | None = None, training: Value | None = None) -> tuple[Value, Value]:
+    """(x, what of it is kept): in training elements are 0 with a chance of `ratio`, and what is left is as much greater."""
+    b, content = call.build, None if training is None else call.build.content(training)
+    if training is None or (content is not None and not content.reshape(-1)[0]):
+        whole = np.ones((), np.bool_) if call.opset >= 10 else np.ones((), x.type.dtype.numpy)
+        return x, b.full(b.constant(whole), shape=x.type.shape)
+    wide = _wide(x.type.dtype)
+    chance = b.constant(0.5, wide) if ratio is None else b.cast(b.reshape(ratio, shape=()), to=wide)
+    drawn = b.greater_or_equal(_uniform(call, x.type.shape, wide), chance)
+    kept = b.apply(Or(), drawn, b.reshape(getattr(b, "not")(training), shape=()))
+    scale = b.where(b.reshape(training, shape=()), b.div(1.0, b.sub(1.0, chance)), b.constant(1.0, wide))
+    out = b.where(kept, b.mul(b.cast(x, to=wide), scale), b.constant(0.0, wide))
+    return b.cast(out, to=x.type.dtype), kept
 
 
 def _wanted(call: Call, like: Value | None) -> tuple[Shape, DType]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
-from ....ir.errors import Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ..call import Call
@@ -90,12 +87,3 @@ def prelu_by_channel(call: Call, x: Value, slope: Value) -> Value:
 @onnx_op("PRelu", since=7)
 def prelu(call: Call, x: Value, slope: Value) -> Value:
     return call.build.prelu(x, slope)
-
-
-@onnx_op("Dropout")
-def dropout(call: Call, x: Value, ratio: Value | None = None, training: Value | None = None) -> tuple[Value, Value]:
-    """Outside training: x, and a mask of ones."""
-    if training is not None and bool(call.array(training)) and (ratio is None or float(call.array(ratio)) != 0.0):
-        raise Unsupported("training mode")
-    mask = np.ones((), np.bool_) if call.opset >= 10 else np.ones((), x.type.dtype.numpy)
-    return x, call.build.full(call.build.constant(mask), shape=x.type.shape)
