@@ -11,6 +11,10 @@ class TypeMismatch(TgenError):
     """An operator was given dtypes or shapes it does not take."""
 
 
+class WrongDtype(TypeMismatch):
+    """An operator was given a dtype that it is not made for."""
+
+
 class InvalidGraph(TgenError):
     """A graph breaks a rule of the IR: a cycle, a dangling value, a type that is not what the op infers."""
 

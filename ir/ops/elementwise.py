@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import TypeMismatch
+from ..errors import TypeMismatch, WrongDtype
 from ..expr import Arg, Expr, call, const, select
 from ..forms import Map
 from ..op import Op, op
@@ -32,7 +32,7 @@ class Elementwise(Op):
         if any(t.dtype is not dtype for t in operands):
             raise TypeMismatch(f"{self.name}: dtypes {', '.join(str(t.dtype) for t in operands)} differ")
         if dtype.kind not in self.kinds.split():
-            raise TypeMismatch(f"{self.name}: takes {self.kinds}, given {dtype}")
+            raise WrongDtype(f"{self.name}: takes {self.kinds}, given {dtype}")
         shape = broadcast(*(t.shape for t in operands))
         return TensorType(self.form(*operands).body.dtype, shape)
 

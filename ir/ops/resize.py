@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dims import DimLike
 from ..dtypes import F32, F64, I64, DType
-from ..errors import TypeMismatch
+from ..errors import TypeMismatch, Unsupported
 from ..expr import Expr, Load, index, maximum, minimum, size
 from ..forms import Map
 from ..op import Op, normalise_axis, op
@@ -86,7 +86,7 @@ class ResizeAxis(Op):
         if x.shape[axis] == 0 and self.size != 0:
             raise TypeMismatch(f"{self.name}: nothing of {x} to take {self.size} elements from")
         if self.antialias and not isinstance(self._scale(x.shape[axis]), float):
-            raise TypeMismatch(f"{self.name} of {x} with antialias: how much it shrinks has to be known")
+            raise Unsupported(f"{self.name} of {x} with antialias: how much it shrinks has to be known")
         return x.with_shape(tuple(self.size if k == axis else d for k, d in enumerate(x.shape)))
 
     def _scale(self, extent: DimLike) -> float | None:

@@ -153,6 +153,24 @@ def test_signature(make_model: MakeModel) -> None:
     fails(make_model([node("Softmax", ["x"], ["y"], name="s", axis=1.5)], {"x": [2]}), InvalidModel, "'axis'", "int")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (node("LayerNormalization", ["x", "x"], ["y"], name="norm", axis=2**63 - 1), ["norm", "9223372036854775807"]),
+        (node("GatherND", ["x", "i"], ["y"], name="take", batch_dims=-5), ["take", "-5"]),
+        (node("Split", ["x"], ["y"], name="parts", num_outputs=2**31), ["parts", "2147483648"]),
+        (node("Unsqueeze", ["x", "x"], ["y"], name="axes"), ["axes", "integers"]),
+        (node("Relu", ["x"], ["y", "z"], name="act"), ["act", "2 outputs"]),
+        (node("Conv", ["x", "i"], ["y"], name="conv"), ["conv", "i64[2]"]),
+        (node("BitCast", ["x", "x", "x"], ["y"], name="bits"), ["bits", "3 inputs"]),
+    ],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else None,
+)
+def test_numbers_and_ranks_that_no_operator_has(make_model: MakeModel, wanted: onnx.NodeProto, words: list[str]) -> None:
+    model = make_model([wanted], {"x": [2, 4, 4]}, constants={"i": np.zeros(2, np.int64)}, opset=18)
+    fails(model, InvalidModel, *words)
+
+
 def test_everything_unsupported_is_listed_at_once(make_model: MakeModel) -> None:
     nodes = [
         node("Relu", ["x"], ["a"]),

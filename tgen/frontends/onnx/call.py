@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,14 @@ from onnx import AttributeProto, NodeProto, TensorProto, defs
 
 from ...ir.dims import Dim, DimLike
 from ...ir.dtypes import I64
-from ...ir.errors import InvalidModel, TgenError, Unsupported
+from ...ir.errors import InvalidModel, TgenError, TypeMismatch, Unsupported, WrongDtype
 from ...ir.evaluate import run_node
-from ...ir.graph import Input, Node, Value
+from ...ir.graph import Input, Node, Value, symbols_of
+from ...ir.op import op_symbols
 from ...ir.ops.movement import Concat
+from .content import countable
 from .problems import DataDependent
-from .registry import attribute_defaults, decode_attribute, generic, make_op, snake
+from .registry import OpMapping, attribute_defaults, decode_attribute, generic, make_op, snake
 from .symbols import type_proto
 
 if TYPE_CHECKING:
@@ -92,8 +95,12 @@ class Call:
     def ints(self, value: Value) -> tuple[DimLike, ...]:
         """The elements of an operand that holds extents, axes or positions, as int | Dim.
 
-        Raises DataDependent if they are known only at run time.
+        Raises DataDependent if they are known only at run time, InvalidModel if they are no integers.
         """
+        if not countable(value.type.dtype):
+            raise InvalidModel(
+                f"{self.importer.what}: {self.op_type} {self.name!r} is given {value.type} where integers are wanted"
+            )
         content = self.build.content(value)
         if content is None:
             content = self.array(value).astype(object)
@@ -137,43 +144,53 @@ class Call:
     def array(self, value: Value) -> np.ndarray:
         """The elements of an operand that is constant. Raises DataDependent otherwise."""
         inputs = feeding_inputs(value)
-        symbolic = any(isinstance(d, Dim) for d in value.type.shape)
-        if inputs or symbolic or value.type.elements > MAX_FOLDED:  # type: ignore[operator]
+        if inputs or names_symbols(value) or value.type.elements > MAX_FOLDED:  # type: ignore[operator]
             raise DataDependent("data-dependent shape", inputs)
         return fold(value)
 
-    def check_signature(self, what: str) -> None:
-        """Raises InvalidModel if the number of inputs or an attribute is not what ONNX defines."""
+    def check_signature(self, mapping: OpMapping | None) -> None:
+        """Raises InvalidModel if the number of inputs or an attribute is not what ONNX defines.
+
+        Where it defines none (of this version, of this domain), what the mapping takes.
+        """
         if self.schema is None:
+            self._check_parameters(mapping)
             return
         low, high, count = self.schema.min_input, self.schema.max_input, len(self.operands)
         optional = [i.option == defs.OpSchema.FormalParameterOption.Optional for i in self.schema.inputs]
         absent = [k for k, v in enumerate(self.operands[:low]) if v is None and not (k < len(optional) and optional[k])]
         if not low <= count <= high or absent:
             wanted = str(low) if low == high else f"{low} to {high}"
-            number = count - len(absent)
-            raise InvalidModel(f"{what}: {self.op_type} {self.name!r} has {number} inputs; opset {self.opset} wants {wanted}")
+            raise self.invalid(f"has {count - len(absent)} inputs; opset {self.opset} wants {wanted}")
+        if len(self.node.output) > self.schema.max_output:
+            raise self.invalid(f"has {len(self.node.output)} outputs; opset {self.opset} wants up to {self.schema.max_output}")
         for name, attribute in self.given.items():
             defined = self.schema.attributes.get(name)
             if defined is None:
-                raise InvalidModel(
-                    f"{what}: {self.op_type} {self.name!r} has attribute {name!r}, which opset {self.opset} does not define"
-                )
+                raise self.invalid(f"has attribute {name!r}, which opset {self.opset} does not define")
             wanted_type: Any = defined.type  # an Enum, which onnx's stubs don't say
             if attribute.type != wanted_type.value:
-                kind = AttributeProto.AttributeType.Name(attribute.type).lower()
-                raise InvalidModel(
-                    f"{what}: {self.op_type} {self.name!r}: attribute {name!r} is {kind}, not {wanted_type.name.lower()}"
-                )
+                raise self.invalid(f"attribute {name!r} is {_kind(attribute)}, not {wanted_type.name.lower()}")
 
-    def diagnose(self, error: TgenError, what: str) -> TgenError:
-        """InvalidModel if ONNX's own type inference refuses the node too, else Unsupported: the limit is tgen's."""
-        text = str(error)
+    def _check_parameters(self, mapping: OpMapping | None) -> None:
+        if mapping is not None:
+            try:
+                inspect.signature(mapping).bind(self, *self.operands)
+            except TypeError as error:
+                raise self.invalid(f"has {len(self.operands)} inputs: {error}") from error
+
+    def invalid(self, text: str) -> InvalidModel:
+        """The error of a node that is not what ONNX says it is."""
+        return InvalidModel(f"{self.importer.what}: {self.op_type} {self.name!r} {text}")
+
+    def diagnose(self, error: Exception) -> TgenError:
+        """InvalidModel; Unsupported where what an op refuses may be right: a dtype that ONNX allows, an operator of another domain."""
+        text = str(error).removeprefix(f"{self.op_type} {self.name!r}: ")
+        allowed = isinstance(error, WrongDtype) and not self._mixed_types()
+        if allowed or (self.schema is None and isinstance(error, TypeMismatch)):
+            return Unsupported(text)
         types = ", ".join(str(v.type) if v is not None else "-" for v in self.operands)
-        if self._mixed_types() or self._onnx_refuses():
-            named = text if self.name in text else f"{self.op_type} {self.name!r}: {text}"
-            return InvalidModel(f"{what}: {named} (inputs: {types})")
-        return Unsupported(text.removeprefix(f"{self.op_type} {self.name!r}: "))
+        return InvalidModel(f"{self.importer.what}: {self.op_type} {self.name!r}: {text} (inputs: {types})")
 
     def _mixed_types(self) -> bool:
         """Whether operands that ONNX wants of one type, or of certain types, are not."""
@@ -191,17 +208,10 @@ class Call:
                 return True
         return False
 
-    def _onnx_refuses(self) -> bool:
-        if self.schema is None:
-            return False
-        types = {n: type_proto(v.type) for n, v in zip(self.node.input, self.operands) if v is not None}
-        arrays = ((n, v.constant) for n, v in zip(self.node.input, self.operands) if v is not None)
-        data = {n: onnx.numpy_helper.from_array(a) for n, a in arrays if a is not None and a.size <= 1024}
-        try:
-            onnx.shape_inference.infer_node_outputs(self.schema, self.node, types, data)
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
-            return True
-        return False
+
+def _kind(attribute: AttributeProto) -> str:
+    names = AttributeProto.AttributeType
+    return names.Name(attribute.type).lower() if attribute.type in names.values() else f"of kind {attribute.type}"
 
 
 def _type_text(value: Value) -> str:
@@ -211,17 +221,23 @@ def _type_text(value: Value) -> str:
 
 def feeding_inputs(value: Value) -> tuple[str, ...]:
     """Labels of the graph inputs that a value depends on."""
-    found: dict[str, None] = {}
+    return tuple(node.op.label for node in _nodes_behind(value) if isinstance(node.op, Input))
+
+
+def _nodes_behind(value: Value) -> Iterator[Node]:
+    """The nodes that a value is made by, each once, its own first."""
     seen, stack = set(), [value.node]
     while stack:
         node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node.op, Input):
-            found[node.op.label] = None
-        stack.extend(v.node for v in node.inputs)
-    return tuple(found)
+        if node not in seen:
+            seen.add(node)
+            yield node
+            stack.extend(v.node for v in node.inputs)
+
+
+def names_symbols(value: Value) -> bool:
+    """Whether what a value is made of, its shape included, depends on symbols."""
+    return any(op_symbols(node.op) or symbols_of(node.types) for node in _nodes_behind(value))
 
 
 def fold(value: Value) -> np.ndarray:

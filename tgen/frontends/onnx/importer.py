@@ -23,6 +23,9 @@ from .structure import check_model, describe, names, normal_domain, ordered
 from .symbols import SymbolNames, check_declared, declared_type
 from .tensors import MAX_ELEMENTS, element_type, read_model, to_array
 
+# What a mapping raises that takes ranks and entries for what the standard says they are, in a node where they are not.
+STUMBLES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 
 class Missing:
     """Stands for a value that an unsupported node would have given."""
@@ -228,13 +231,13 @@ class Importer:
                 if function is not None:
                     found = functions.call_local(call, function)
                 else:
-                    call.check_signature(self.what)
+                    call.check_signature(mapping)
                     found = mapping(call, *operands) if mapping else NotImplemented
                     found = functions.expand(call) if found is NotImplemented else found
-            except (TypeMismatch, InvalidGraph) as error:
-                raise call.diagnose(error, self.what) from error
             except RecursionError as error:
-                raise InvalidModel(f"{self.what}: {describe(node)} is nested too deeply") from error
+                raise call.invalid("is nested too deeply") from error
+            except (TypeMismatch, InvalidGraph, *STUMBLES) as error:
+                raise call.diagnose(error) from error
         return self._checked(call, found)
 
     def _checked(self, call: Call, found: Any) -> tuple[Value, ...]:

@@ -77,6 +77,8 @@ def _split(call: Call, x: Value, sizes: tuple[DimLike, ...] | None, parts: int, 
     axis = normalise_axis(call.attr("axis", 0), x.type.rank, "split")
     whole = x.type.shape[axis]
     if sizes is None:
+        if parts != len(call.node.output) or not parts:
+            raise call.invalid(f"makes {parts} parts for {len(call.node.output)} outputs")
         part = dims.ceildiv(whole, parts)
         sizes = (*[part] * (parts - 1), whole - part * (parts - 1))
         if (equal and sizes[-1] != part) or (isinstance(sizes[-1], int) and sizes[-1] < 0):
