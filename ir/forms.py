@@ -103,12 +103,15 @@ class Routine:
 
 @dataclass(frozen=True)
 class Repeat:
-    """`body` once for each of `count` steps; operands: `captured` values, `states` first states, then sequences. See `ops.scan.Scan`."""
+    """`body` once for each of `count` steps; operands: `captured` values, `states` first states, then sequences. conditional: while
+    state 0 holds. See `ops.scan.Scan`.
+    """
 
     body: Graph
     captured: int
     states: int
     count: DimLike
+    conditional: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ _DIMS = ("arena", "scratch", "work")
 class Manifest:
     """inputs, outputs: names and types in call order. arena, scratch: bytes a run needs, and each thread besides, by
     the symbols. work: element operations of a run, roughly. assumptions: pairs of dimensions that must be equal for a run to be
-    legal. extents: symbols that a run finds out. messages: what a run may end with (see `Frame`).
+    legal. extents: symbols that a run finds out. messages: what a run may end with (see `Frame`). unbounded:
+    whether it may have no end.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Manifest:
     assumptions: tuple[tuple[DimLike, DimLike], ...] = ()
     extents: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
+    unbounded: bool = False
 
     @property
     def frame(self) -> Frame:

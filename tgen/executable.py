@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .artefact import Artefact, aligned_bytes
-from .frame import RUNTIME_BYTES, Frame
+from .frame import INTERRUPTED, RUNTIME_BYTES, Frame
 from .ir.binding import bind_symbols, check_assumptions
 from .ir.dims import evaluate_dim, symbols
 from .ir.errors import InvalidInput
@@ -105,6 +105,7 @@ class Executable:
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(library.address("run"))
         arguments = len(self.inputs) + len(self.outputs) + len(manifest.symbols)
         self._pack: Callable[..., None] = struct.Struct(f"{arguments}q").pack_into
+        self._ends_early = bool(manifest.messages) or manifest.unbounded
         self._contexts: list[_Context] = []
         self._sizes: dict[tuple[tuple[int, ...], ...], _Sizes] = {}
         self._dtypes = [t.dtype.numpy for _, t in manifest.inputs]
@@ -116,7 +117,8 @@ class Executable:
     def __call__(self, *arrays: Any) -> tuple[np.ndarray, ...]:
         """Outputs in order for inputs in order. Arrays of the inputs' dtypes, C-contiguous or strided (those are copied).
 
-        Raises InvalidInput for a wrong number, dtype, rank or extent, before native code runs.
+        Raises InvalidInput for a wrong number, dtype, rank or extent, before native code runs; and for values that the model cannot work
+        with (an index out of range). Ctrl-C ends a run that is in a loop without a limit.
         """
         if len(arrays) != len(self._dtypes):
             raise InvalidInput(f"{len(arrays)} arrays given; inputs: {', '.join(map(str, self.inputs))}")
@@ -159,7 +161,7 @@ class Executable:
             context.reserve(sizes)
         self._pack(context.bytes, _ARGUMENTS, *_addresses(arrays + results), *sizes.symbols)
         self._run(context.address, sizes.threads)
-        if self._manifest.messages:
+        if self._ends_early:
             results = self._found(context, sizes, results)
         self._contexts.append(context)
         return results
@@ -170,6 +172,8 @@ class Executable:
         status = int(context.frame[_HEADER + Frame.STATUS])
         if status:
             self._contexts.append(context)
+            if status == INTERRUPTED:
+                raise KeyboardInterrupt
             raise InvalidInput(manifest.messages[status - 1])
         if not sizes.found:
             return results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..binding import check_assumptions
-from ..dims import DimLike
+from ..dims import DimLike, symbols
 from ..errors import TypeMismatch
 from ..expr import Load, index, minimum, size
 from ..forms import Map
@@ -40,9 +40,15 @@ class Assume(Op):
 
 
 def assumptions(graph: Graph) -> tuple[tuple[DimLike, DimLike], ...]:
-    """Pairs of dimensions that must be equal for a run to be legal: (what there is, what is needed)."""
+    """Pairs of dimensions that must be equal for a run to be legal: (what there is, what is needed).
+
+    Of bodies and branches only those that name their own extents: these are looked at where a run comes to them, which may be nowhere.
+    """
     pairs: dict[tuple[DimLike, DimLike], None] = {}
     for node in graph.nodes:
         if isinstance(node.op, Assume):
             pairs.update({(d, e): None for d, e in zip(node.inputs[0].type.shape, node.op.shape) if d != e})
+        for region in node.op.regions:
+            own = {e.symbol for e in region.extents}
+            pairs.update({pair: None for pair in assumptions(region) if not own.isdisjoint(s for d in pair for s in symbols(d))})
     return tuple(pairs)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..dims import DimLike, evaluate_dim, substitute
+from ..dtypes import BOOL
 from ..errors import TypeMismatch
 from ..evaluate import evaluate
 from ..forms import Repeat
-from ..graph import Constant, Extent, Graph, Input, Node, Value, bind_graph, map_graph
-from ..op import Op, op
+from ..graph import Constant, Extent, Graph, Input, Node, Value, bind_graph, map_graph, symbols_of
+from ..op import Op, op, op_symbols
 from ..types import TensorType
 
 
@@ -23,13 +24,15 @@ class Scan(Op):
 
     operands: `captured` values that every step sees, `states` initial states, then sequences (count, …) of which step t sees element t.
     body: takes captured values, states and elements in this order; gives the next states, then what is stacked: results (count, …).
-    Without steps the states are the initial ones.
+    Without steps the states are the initial ones. conditional: state 0 (bool[]) says before each step whether it is done; the first that is not is the end,
+    and nobody may read what is stacked from there on.
     """
 
     body: Graph
     captured: int
     states: int
     count: DimLike
+    conditional: bool = False
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         first = self.captured + self.states
@@ -43,6 +46,8 @@ class Scan(Op):
         states = [n.types[0] for n in self.body.inputs[self.captured : first]]
         if found[: self.states] != states:
             raise TypeMismatch(f"{self.name}: the body makes states {found[: self.states]} of {states}")
+        if self.conditional and states[:1] != [TensorType(BOOL, ())]:
+            raise TypeMismatch(f"{self.name}: state 0 is no bool[]")
         return (*states, *(t.with_shape((self.count, *t.shape)) for t in found[self.states :]))
 
     @property
@@ -50,7 +55,7 @@ class Scan(Op):
         return (self.body,)
 
     def with_regions(self, *regions: Graph) -> Scan:
-        return Scan(regions[0], self.captured, self.states, self.count)
+        return Scan(regions[0], self.captured, self.states, self.count, self.conditional)
 
     @property
     def bodies(self) -> tuple[()]:
@@ -58,10 +63,10 @@ class Scan(Op):
         return ()
 
     def bind(self, values: Mapping[str, DimLike]) -> Scan:
-        return Scan(bind_graph(self.body, values), self.captured, self.states, substitute(self.count, values))
+        return Scan(bind_graph(self.body, values), self.captured, self.states, substitute(self.count, values), self.conditional)
 
     def form(self, *types: TensorType) -> Repeat:
-        return Repeat(self.body, self.captured, self.states, self.count)
+        return Repeat(self.body, self.captured, self.states, self.count, self.conditional)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         first = self.captured + self.states
@@ -69,8 +74,10 @@ class Scan(Op):
         captured, states, sequences = arrays[: self.captured], list(arrays[self.captured : first]), arrays[first:]
         count = evaluate_dim(self.count, {})
         results = [v.type.with_shape((count, *v.type.shape)) for _, v in self.body.outputs[self.states :]]
-        stacked = [np.empty([evaluate_dim(d, {}) for d in t.shape], t.dtype.numpy) for t in results]
+        stacked = [np.zeros([evaluate_dim(d, {}) for d in t.shape], t.dtype.numpy) for t in results]
         for t in range(count):
+            if self.conditional and not states[0]:
+                break
             feeds: dict[str, Any] = dict(zip(names, (*captured, *states, *(s[t] for s in sequences))))
             made = list(evaluate(self.body, feeds).values())
             states = made[: self.states]
@@ -87,8 +94,10 @@ def close_over(
     The graph's inputs are the captured values, then `inputs`. extents: those that the body finds out in each turn.
     """
     inside: set[Node] = {v.node for v in inputs}
+    symbols = {e.symbol for e in extents}
     for node in _whole(name, inputs, results, extents).nodes:
-        if any(v.node in inside for v in node.inputs):
+        named = symbols and not symbols.isdisjoint((*symbols_of(node.types), *op_symbols(node.op)))
+        if named or any(v.node in inside for v in node.inputs):
             inside.add(node)
     return enclose(name, inputs, results, inside.__contains__, extents)
 

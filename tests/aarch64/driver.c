@@ -14,7 +14,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 
-enum { PAGE = 4096, RUNTIME_WORDS = 32, HEADER = 6 };
+enum { PAGE = 4096, RUNTIME_WORDS = 32, HEADER = 7 };
 enum { MODE, THREADS, FRAME, ARENA, SCRATCH, WEIGHTS, INPUTS, OUTPUTS, SYMBOLS, WORDS };
 
 void run(void *frame, int64_t threads);

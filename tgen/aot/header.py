@@ -108,8 +108,8 @@ tgen_status ${name}_use_workspace(${name}_context *context, void *memory, int64_
 tgen_status ${name}_output_shape(int64_t output, const int64_t *symbols, int64_t *shape);
 
 /* Runs the model. inputs, outputs: as many as the model has, in its order; outputs must not overlap inputs or each other. Shapes and pointers
- * are checked first; after a status other than TGEN_OK and TGEN_WRONG_VALUES nothing has been written to the outputs.
-$found_outputs * TGEN_NULL_POINTER, TGEN_WRONG_SHAPE, TGEN_MISALIGNED, TGEN_SMALL_WORKSPACE, TGEN_NO_MEMORY, TGEN_BUSY, TGEN_WRONG_VALUES. */
+ * are checked first; after a status other than TGEN_OK, TGEN_WRONG_VALUES and TGEN_INTERRUPTED nothing has been written to the outputs.
+$found_outputs * TGEN_NULL_POINTER, TGEN_WRONG_SHAPE, TGEN_MISALIGNED, TGEN_SMALL_WORKSPACE, TGEN_NO_MEMORY, TGEN_BUSY, TGEN_WRONG_VALUES, TGEN_INTERRUPTED. */
 tgen_status ${name}_run(${name}_context *context, const tgen_tensor *inputs, const tgen_tensor *outputs);
 
 /* An output of the last run whose shape the run found out: its extents go to `shape`, which has room for its rank, and *data points to its

@@ -10,7 +10,7 @@ import functools
 import llvmlite.ir as ll
 
 from ..codegen.context import I1, I32, I64, PTR, VOID
-from ..frame import RUNTIME_BYTES, Frame
+from ..frame import INTERRUPTED, RUNTIME_BYTES, Frame
 from ..ir.dims import Dim, DimLike
 from ..ir.types import TensorType
 from ..targets.find import FEATURES
@@ -166,8 +166,10 @@ def _emit_checked(module: ll.Module, library: Library) -> None:
 def _look_at_status(f: NativeFunction, library: Library, context: object, frame: object) -> None:
     """Ends with the message of what the run found wrong with the inputs' values, if anything."""
     messages = library.first.messages
+    status = f.field(frame, RUNTIME_BYTES + 8 * Frame.STATUS)
+    if library.first.unbounded:
+        f.fail_if(f.b.icmp_signed("==", status, I64(INTERRUPTED)), context, Status.INTERRUPTED, "interrupted")
     if messages:
-        status = f.field(frame, RUNTIME_BYTES + 8 * Frame.STATUS)
         texts = pointer_table(f.module, "messages", [f.text(text) for text in ("", *messages)])
         f.fail_if(f.b.icmp_signed("!=", status, I64(0)), context, Status.WRONG_VALUES, "%s", f.item(texts, status, PTR))
 

@@ -24,6 +24,7 @@ class Status(IntEnum):
     BUSY = 9
     WRONG_OPTION = 10
     WRONG_VALUES = 11
+    INTERRUPTED = 12
 
 
 STATUS_TEXTS = {
@@ -39,6 +40,7 @@ STATUS_TEXTS = {
     Status.BUSY: "another thread is in a run with this context",
     Status.WRONG_OPTION: "an option makes no sense",
     Status.WRONG_VALUES: "the values in the inputs are none that the model can work with, such as an index out of range",
+    Status.INTERRUPTED: "the run was in a loop without a limit when SIGINT came",
 }
 
 # struct tgen_tensor: data, shape, strides, rank

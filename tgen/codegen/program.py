@@ -16,9 +16,9 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ..frame import RUNTIME_BYTES, Frame
+from ..frame import INTERRUPTED, RUNTIME_BYTES, Frame
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
-from ..plan.types import Definition, Fork, Loop, Plan, Step, segment_of
+from ..plan.types import Definition, Fork, Loop, Operand, Plan, Step, segment_of
 from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
@@ -57,7 +57,7 @@ def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str =
     symbols = _symbols(plan)
     kernels = [_kernel(module, f"kernel.{k}", kernel, symbols, target) for k, kernel in enumerate(plan.kernels)]
     body = _Program(module, plan, target, kernels, profile).emit()
-    _entry(module, entry, body, frame_of(plan), target)
+    _entry(module, entry, body, frame_of(plan), target, plan.unbounded)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
     routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
     return llvm.linked([text, *routines], target.triple) if routines else text
@@ -76,12 +76,16 @@ def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str]
     return emit_attend_kernel(module, name, kernel, (tiles[0], tiles[1]), *common)
 
 
-def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target: Target) -> None:
+def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target: Target, unbounded: bool) -> None:
+    """unbounded: whether the run may have no end."""
     c = FunctionContext(module, name, [PTR, I64], (), target.feature_string, internal=False)
     pointer, threads = c.function.args
     mode = c.b.call(declare(module, "tgen_enter_float_mode", I64, []), [])
-    if frame.extents or frame.checks:
+    if frame.extents or frame.checks or unbounded:
         c.b.store(I64(0), c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + Frame.STATUS)], source_etype=I64))
+    if unbounded:
+        now = c.b.call(declare(module, "tgen_watch_interrupts", I64, []), [])
+        c.b.store(now, c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + Frame.INTERRUPTS)], source_etype=I64))
     alone = c.b.icmp_signed("<=", threads, I64(1))
     with c.when(alone):
         c.b.call(body, [I64(0), I64(1), pointer])
@@ -180,17 +184,56 @@ class _Program:
         c = self.c
         ends = frozenset(range(loop.first, loop.last + 1) if inside else (loop.last,))  # what is inside may be passed over
         place = self._own(loop.symbol)
+        if loop.condition is not None:
+            self._while(loop, loop.condition, place, inside)
+            return before | ends
         with c.loop(I64(0), c.dim(loop.count)) as turn:
             c.b.store(turn, place)
             self._phases(loop.first, loop.last + 1, inside, before | ends)
         return before | ends
 
+    def _while(self, loop: Loop, condition: Operand, place: Any, inside: Sequence[Loop | Fork]) -> None:
+        """Turns as long as the condition holds, which all threads read when all is done that may write it."""
+        c = self.c
+        head, look, body, done = (c.function.append_basic_block(name) for name in ("head", "look", "turn", "done"))
+        c.b.store(I64(0), place)
+        c.b.branch(head)
+        c.b.position_at_end(head)
+        turn = c.b.load(place, typ=I64)
+        c.b.cbranch(c.b.icmp_signed("<", turn, c.dim(loop.count)), look, done)
+        c.b.position_at_end(look)
+        self._stop_if_interrupted()
+        c.b.cbranch(self._holds(condition), body, done)
+        c.b.position_at_end(body)
+        self._phases(loop.first, loop.last + 1, inside, frozenset())
+        c.b.store(c.b.add(turn, I64(1)), place)
+        c.b.branch(head)
+        c.b.position_at_end(done)
+
+    def _stop_if_interrupted(self) -> None:
+        """Waits for all threads; all of them see the same: whether there was an interrupt since the run began. Then the run is over."""
+        c = self.c
+        status = self._word(c.b, Frame.STATUS)
+        self._wait(I1(0))
+        with c.when(self.first):
+            now = c.b.call(declare(self.module, "tgen_interrupts", I64, []), [])
+            before = c.b.load(self._word(c.b, Frame.INTERRUPTS), typ=I64)
+            with c.when(c.b.icmp_signed("!=", now, before)):
+                c.b.store(I64(INTERRUPTED), status)
+        self._wait(I1(0))
+        following = c.function.append_basic_block("uninterrupted")
+        c.b.cbranch(c.b.icmp_signed("==", c.b.load(status, typ=I64), I64(0)), following, self.end)
+        c.b.position_at_end(following)
+
+    def _holds(self, condition: Operand) -> Any:
+        place = self.c.at(self._base(condition.buffer), self.c.dim(condition.offset))
+        return self.c.b.icmp_signed("!=", self.c.b.load(place, typ=I8), I8(0))
+
     def _fork(self, fork: Fork, inside: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
         """All threads look at the condition when all is done that may write it; so nothing is under way where either way begins."""
         c = self.c
         self._wait(I1(0))
-        place = c.at(self._base(fork.operand.buffer), c.dim(fork.operand.offset))
-        holds = c.b.icmp_signed("!=", c.b.load(place, typ=I8), I8(0))
+        holds = self._holds(fork.operand)
         ways = [(holds, fork.first, fork.middle), (c.b.not_(holds), fork.middle, fork.last + 1)]
         after: frozenset[int] = frozenset()
         for taken, first, end in ways:

@@ -5,6 +5,7 @@
     i64  tgen_pool_workers()                                workers alive
     void tgen_set_spin(i64 rounds)                          how long an idle worker looks for work before it sleeps
     tgen_enter_float_mode, tgen_leave_float_mode            see `float_mode`
+    tgen_watch_interrupts, tgen_interrupts                  see `interrupts`
 
 Idle workers are claimed one by one, so calls made at the same time share the pool: who finds none runs alone. Nothing is started before
 the first call that asks for more than one thread; where a thread cannot be started, calls make do with those there are. A forked child
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from . import llvm
 from .float_mode import float_mode_ir
+from .interrupts import INTERRUPTS_IR
 from .llvm import Machine
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ EXPORTS = (
     "tgen_set_spin",
     "tgen_enter_float_mode",
     "tgen_leave_float_mode",
+    "tgen_watch_interrupts",
+    "tgen_interrupts",
 )
 
 # A slot (256 bytes) is a worker's letter box: state at 0 (0 idle, 1 claimed, 2 work), then the letter: body 8, frame 16, thread 24,
@@ -420,7 +424,7 @@ def runtime_ir(triple: str, spin_hint: str = "") -> str:
         spin_hint=spin_hint,
         declarations=_declaration(spin_hint),
     )
-    return pool + float_mode_ir(triple)
+    return pool + float_mode_ir(triple) + INTERRUPTS_IR
 
 
 def _declaration(call: str) -> str:

@@ -29,7 +29,7 @@ def _without(node: Node, inputs: tuple[Value, ...], known: set[int]) -> tuple[Va
     op = node.op
     assert isinstance(op, Scan)
     inner = _with_constants(op.body, {k: inputs[k] for k in known})
-    scan = Scan(inner, op.captured - len(known), op.states, op.count)
+    scan = Scan(inner, op.captured - len(known), op.states, op.count, op.conditional)
     return Node(scan, tuple(v for k, v in enumerate(inputs) if k not in known), node.origin).results
 
 

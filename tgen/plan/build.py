@@ -393,9 +393,11 @@ class _Builder:
         elements = [self._element(self.place(v), turn) for v in node.inputs[first:]]
         given = (*captured, *(half(mod(turn, 2), 0) for half in halves), *elements)
         wanted = (*(half(mod(turn + 1, 2), 1) for half in halves), *(self._element(place, turn) for place in stacked))
-        self.steps.append(Repeated(next(symbols(turn)), form.count, self._inside(form.body, given, wanted)))
+        condition = halves[0](mod(turn, 2)) if form.conditional else None
+        head = Operand(condition.buffer, condition.offset) if condition else None
+        self.steps.append(Repeated(next(symbols(turn)), form.count, self._inside(form.body, given, wanted), head))
         for k, half in enumerate(halves):
-            self.places[Value(node, k)] = half(mod(form.count, 2))
+            self.places[Value(node, k)] = half(mod(turn if form.conditional else form.count, 2))
 
     def _choose(self, node: Node, form: Choice) -> None:
         """Steps of both graphs, which write the same places."""

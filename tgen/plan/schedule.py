@@ -29,6 +29,7 @@ class Repeated:
     symbol: str
     count: DimLike
     steps: tuple[Part, ...]
+    condition: Operand | None = None
     phase: int = 0
 
     @property
@@ -118,7 +119,7 @@ def _flat(steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel], 
 
 def _repeated(block: Repeated, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
     inside = scheduled(block.steps, kernels, buffers)
-    inside.ranges.insert(0, Loop(block.symbol, block.count, 0, inside.phases - 1))
+    inside.ranges.insert(0, Loop(block.symbol, block.count, 0, inside.phases - 1, block.condition))
     return inside
 
 

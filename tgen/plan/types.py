@@ -11,7 +11,7 @@ from ..ir.graph import Tensor
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.specs import AttendKernel, ContractKernel, Kernel, RoutineKernel
 
-USUAL_EXTENT = 128  # of what only a run finds out, where something must be decided before
+USUAL_EXTENT = 128  # and number of turns, of what only a run finds out, where something must be decided before
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,15 @@ def step_symbol(number: int) -> Dim:
 @dataclass(frozen=True)
 class Loop:
     """The phases from `first` to `last` are done `count` times, with `symbol` (see `step_symbol`) 0, 1, … count - 1 in offsets of
-    their operands. A loop inside another has some of its phases.
+    their operands. A loop inside another has some of its phases. condition: a bool that must hold before a turn, or the loop is over; afterwards
+    the symbol is the number of turns.
     """
 
     symbol: str
     count: DimLike
     first: int
     last: int
+    condition: Operand | None = None
 
 
 @dataclass(frozen=True)
@@ -185,13 +187,18 @@ class Plan:
         """Outer ones before those inside them."""
         return tuple(each for each in self.ranges if isinstance(each, Loop))
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether a run may have no end."""
+        return any(loop.condition for loop in self.loops)
+
     def defined_at(self, phase: int) -> tuple[Definition, ...]:
         """The definitions before a phase."""
         return tuple(d for d in self.definitions if d.phase == phase)
 
     def times(self, phase: int) -> DimLike:
         """How often a phase is done in a run."""
-        return product(loop.count for loop in self.loops if loop.first <= phase <= loop.last)
+        return product(USUAL_EXTENT if loop.condition else loop.count for loop in self.loops if loop.first <= phase <= loop.last)
 
     @property
     def work(self) -> DimLike:
@@ -226,7 +233,8 @@ class Plan:
 
     def _range_text(self, each: Loop | Fork) -> str:
         if isinstance(each, Loop):
-            return f"  phases {each.first} to {each.last}: for {each.symbol} < {each.count}"
+            while_ = f" while {self.buffers[each.condition.buffer]}+{each.condition.offset}" if each.condition else ""
+            return f"  phases {each.first} to {each.last}: for {each.symbol} < {each.count}{while_}"
         where = f"{self.buffers[each.operand.buffer]}+{each.operand.offset}"
         return f"  phases {each.first} to {each.last}: up to {each.middle} if {where}, else from there"
 

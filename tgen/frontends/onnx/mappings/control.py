@@ -1,22 +1,22 @@
-"""Control flow: branches, and loops whose number of turns is known when a run begins."""
+"""Control flow: branches and loops."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from ....ir.dims import DimLike
+from ....ir.dims import DimLike, symbols
 from ....ir.dtypes import BOOL, I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.forms import Map, Reshape
-from ....ir.graph import Constant, Input, Node, Value
+from ....ir.graph import Constant, Input, Node, Value, symbols_of
 from ....ir.op import normalise_axis
 from ....ir.ops.assume import Assume
 from ....ir.ops.branch import Branch
+from ....ir.ops.comparison import And
 from ....ir.ops.movement import Squeeze
 from ....ir.ops.scan import Scan, close_over, enclose
 from ....ir.types import TensorType
-from ..call import Call, feeding_inputs
+from ..call import Call
 from ..content import Region
 from ..registry import onnx_op
 
@@ -104,7 +104,14 @@ def scan(call: Call, *operands: Value) -> list[Value]:
     moved = [_turned(call, _moved(call, v, axis, 0), way) for v, axis, way in zip(sequences, axes, turned)]
     if not moved:
         raise Unsupported("no sequence")
-    found = _repeated(call, body, states, moved, moved[0].type.shape[0])
+    inner = [_input(f"state{k}", v.type) for k, v in enumerate(states)]
+    elements = [_input(f"element{k}", v.type.with_shape(v.type.shape[1:])) for k, v in enumerate(moved)]
+    region = call.build.region()
+    try:
+        results = call.importer.graph(body, call.scope, [*inner, *elements])
+    finally:
+        region.close()
+    found = _repeated(call, region, states, inner, results, list(zip(elements, moved)), moved[0].type.shape[0])
     last, stacked = found[: len(states)], found[len(states) :]
     out_axes = call.attr("scan_output_axes") or [0] * len(stacked)
     out_turned = call.attr("scan_output_directions") or [0] * len(stacked)
@@ -113,35 +120,106 @@ def scan(call: Call, *operands: Value) -> list[Value]:
 
 @onnx_op("Loop")
 def loop(call: Call, trips: Value | None, condition: Value | None, *states: Value) -> list[Value]:
-    """A known number of turns, and a condition that is never false."""
-    if trips is None:
-        raise Unsupported("a loop whose number of turns is known at run time only")
-    (count,) = call.ints(trips)
-    if condition is not None and not call.array(condition).all():
+    """Turns up to a number, or while the body says so, or both."""
+    count = _turns(call, trips)
+    start = condition if condition is not None else call.build.constant(True, BOOL)
+    known = call.build.content(start)
+    if known is not None and not known.all():
         count = 0
-    b = call.build
-    numbers = b.range(b.constant(0, I64), b.constant(1, I64), size=count if not isinstance(count, int) else max(0, count))
-    return _repeated(call, call.required("body"), states, [numbers], numbers.type.shape[0], counted=True)
+    number = _input("turn", TensorType(I64, ()))
+    inner = [_input(f"state{k}", v.type) for k, v in enumerate(states)]
+    region = call.build.region()
+    try:  # in a turn that is done the condition held
+        goes_on, *results = call.importer.graph(
+            call.required("body"), call.scope, [number, call.build.constant(True, BOOL), *inner]
+        )
+    finally:
+        region.close()
+    goes_on = call.build.reshape(goes_on, shape=())
+    told = call.build.content(goes_on)
+    if known is not None and told is not None and told.all():
+        return _repeated(call, region, states, inner, results, [(number, _numbers(call, count))], count)
+    stacked = len(results) - len(states)
+    if stacked and isinstance(count, int) and count >= UNBOUNDED:
+        raise Unsupported("stacked results of a loop without a limit to its turns")
+    following = call.build.add(number, call.build.constant(1, I64))
+    flag = _input("goes_on", TensorType(BOOL, ()))
+    given = [call.build.reshape(start, shape=()), call.build.constant(0, I64), *states]
+    found = _repeated(call, region, given, [flag, number, *inner], [goes_on, following, *results], [], count, conditional=True)
+    _, turns, *found = found
+    done = call.build.extent(turns, most=count) if stacked else 0
+    return [*found[: len(states)], *(_first(call, v, done) for v in found[len(states) :])]
+
+
+UNBOUNDED = 1 << 40  # turns
+
+
+def _turns(call: Call, trips: Value | None) -> DimLike:
+    """The number of turns, at most."""
+    if trips is None:
+        return UNBOUNDED
+    (count,) = call.entries(trips)
+    if isinstance(count, Value):
+        zero, most = call.build.constant(0, I64), call.build.constant(UNBOUNDED, I64)
+        return call.build.extent(call.build.min(call.build.max(count, zero), most))
+    return min(max(0, count), UNBOUNDED) if isinstance(count, int) else count
+
+
+def _numbers(call: Call, count: DimLike) -> Value:
+    numbers: Value = call.build.range(call.build.constant(0, I64), call.build.constant(1, I64), size=count)
+    return numbers
+
+
+def _first(call: Call, x: Value, count: DimLike) -> Value:
+    out: Value = call.build.slice(x, axes=(0,), starts=(0,), sizes=(count,), steps=(1,))
+    return out
 
 
 def _repeated(
-    call: Call, body: Any, states: Sequence[Value], sequences: Sequence[Value], count: DimLike, counted: bool = False
+    call: Call,
+    region: Region,
+    states: Sequence[Value],
+    inner: Sequence[Value],
+    results: Sequence[Value],
+    sequences: Sequence[tuple[Value, Value]],
+    count: DimLike,
+    conditional: bool = False,
 ) -> list[Value]:
-    """Last states and stacked results of a body of states, then elements; or, if counted, of a turn's number, a condition, then states."""
-    inner = [_input(f"state{k}", v.type) for k, v in enumerate(states)]
-    elements = [_input(f"element{k}", v.type.with_shape(v.type.shape[1:])) for k, v in enumerate(sequences)]
-    given = [elements[0], call.build.constant(True, BOOL), *inner] if counted else [*inner, *elements]
-    results = call.importer.graph(body, call.scope, given)
-    if counted:
-        condition, *results = results
-        if feeding_inputs(condition) or not call.array(condition).all():
-            raise Unsupported("a loop that ends when its body says so")
-    for k, (old, new) in enumerate(zip(inner, results)):
-        if old.type != new.type:
-            raise Unsupported(f"state {k} is {old.type} in one turn and {new.type} in the next")
-    graph, captured = close_over(call.name or "body", [*inner, *elements], results)
-    found = call.build.apply(Scan(graph, len(captured), len(inner), count), *captured, *states, *sequences)
-    return list(found) if isinstance(found, tuple) else [found]
+    """Last states and stacked results of a body: `inner`, which it calls the states, and elements of sequences (element, sequence) give results:
+    the next states, then what is stacked. What must hold in a turn is a state that holds from then on.
+    """
+    b, number = call.build, len(states)
+    following = [_as_before(call, region, old, new, k) for k, (old, new) in enumerate(zip(inner, results))]
+    known = dict(zip(results, following))
+    stacked = [known.get(value, value) for value in results[number:]]
+    own = {e.symbol for e in region.extents}
+    for value in stacked:
+        if not own.isdisjoint(symbols_of([value.type])):
+            raise Unsupported(f"stacked results {value.type}, whose size each turn finds out")
+    held = [_input(f"held{k}", TensorType(BOOL, ())) for k in range(len(region.checks))]
+    holds = [b.apply(And(), old, check.holds) for old, check in zip(held, region.checks)]
+    inputs = [*inner, *held, *(element for element, _ in sequences)]
+    graph, captured = close_over(call.name or "body", inputs, [*following, *holds, *stacked], region.extents)
+    scan = Scan(graph, len(captured), number + len(held), count, conditional)
+    found = b.apply(scan, *captured, *states, *(b.constant(True, BOOL) for _ in held), *(whole for _, whole in sequences))
+    listed = list(found) if isinstance(found, tuple) else [found]
+    for held_at_last, check in zip(listed[number:], region.checks):
+        b.check(held_at_last, check.message)
+    return listed[:number] + listed[number + len(held) :]
+
+
+def _as_before(call: Call, region: Region, old: Value, new: Value, number: int) -> Value:
+    """A state in the type that it has at first; extents that a turn finds out are taken to be what they were."""
+    own = {e.symbol for e in region.extents}
+    pairs = list(zip(old.type.shape, new.type.shape))
+    differ = [e for d, e in pairs if d != e]
+    if (
+        old.type.with_shape(new.type.shape) != new.type
+        or len(pairs) != new.type.rank
+        or any(own.isdisjoint(symbols(e)) for e in differ)
+    ):
+        raise Unsupported(f"state {number} is {old.type} in one turn and {new.type} in the next")
+    return call.build.assumed(new, old.type.shape)
 
 
 def _input(name: str, type_: TensorType) -> Value:
