@@ -146,6 +146,7 @@ def profile(
     plain = NativeRun(compile_graph(graph, chosen, precision), chosen, count, feeds, values)
     tell("running")
     runs = _run(counted, plain, seconds)
+    values = {**values, **counted.extents()}
     tell("measuring this machine's ceilings")
     used = runs.times.shape[1]
     ceilings = measure(chosen, used, tuple(sorted({t for k in compiled.plan.kernels for t in tiles_of(k)})))
