@@ -9,7 +9,7 @@ import llvmlite.ir as ll
 
 from ..ir.dtypes import BF16, DType
 from .emit import declare
-from .vector import UNROLL, VectorTile
+from .vector import VectorTile
 
 WORD = ll.IntType(32)
 
@@ -43,8 +43,8 @@ class DotTile(VectorTile):
     swapped: bool = False
 
     @property
-    def unroll(self) -> int:
-        return UNROLL
+    def adds_apart(self) -> bool:
+        return False
 
     @property
     def word(self) -> ll.Type:

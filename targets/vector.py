@@ -19,13 +19,19 @@ _LLVM = {"f32": ll.FloatType(), "f64": ll.DoubleType(), **{f"{s}{w}": ll.IntType
 class VectorTile(MacTile):
     """acc[0, :] += a·b[:] : fused multiply-add for floats, multiply and add for integers."""
 
+    @property
+    def adds_apart(self) -> bool:
+        """Whether a product is in a register of its own before it is added, as with integers."""
+        return not self.accumulate.is_float
+
     def blocks(self) -> list[tuple[int, int]]:
-        return [(m, n) for n in (1, 2, 3, 4) for m in range(1, 15) if m * n + n + 1 <= self.registers]
+        spare = self.registers - 1 - self.adds_apart
+        return [(m, n) for n in (1, 2, 3, 4) for m in range(1, 15) if m * n + n <= spare]
 
     @property
     def unroll(self) -> int:
-        """Sums of integers are instructions of their own, which LLVM reorders over several steps: registers would run out."""
-        return UNROLL if self.accumulate.is_float else 1
+        """Sums that are instructions of their own are reordered by LLVM over several steps: registers would run out."""
+        return 1 if self.adds_apart else UNROLL
 
     @property
     def vector(self) -> ll.Type:

@@ -15,8 +15,8 @@ class MultiplyAddTile(DotTile):
     """`intrinsic`(first, second) gives the sums of products, which another instruction adds to the accumulator."""
 
     @property
-    def unroll(self) -> int:
-        return 1
+    def adds_apart(self) -> bool:
+        return True
 
     def mac(self, b: Any, acc: Any, x: Any, y: Any) -> Any:
         operands = self.operands(b, x, y)

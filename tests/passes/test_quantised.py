@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from tests.native import build_executable, host
 from tgen.frontends.onnx import load_onnx
@@ -19,17 +22,18 @@ from tgen.targets.find import all_targets
 SCALES = {"sx": np.float32(0.25), "sy": np.float32(2.0)}  # powers of two: only quantising rounds
 
 
-def qdq_model(op_type: str, arrays: dict[str, np.ndarray], dtype: type, **attributes: int) -> onnx.ModelProto:
-    """y = quantise(product(dequantise(quantise(x)), dequantise(w)))"""
+def qdq_model(
+    op_type: str, arrays: dict[str, np.ndarray], dtype: type, shape: tuple[Any, ...], axis: int, **attributes: Any
+) -> onnx.ModelProto:
+    """y = quantise(product(dequantise(quantise(x)), dequantise(w))); axis: of the scales of weights"""
     nodes = [
         helper.make_node("QuantizeLinear", ["x", "sx", "zx"], ["xq"]),
         helper.make_node("DequantizeLinear", ["xq", "sx", "zx"], ["xd"]),
-        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["wd"], axis=0 if attributes else 1),
+        helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["wd"], axis=axis),
         helper.make_node(op_type, ["xd", "wd"], ["p"], **attributes),
         helper.make_node("QuantizeLinear", ["p", "sy", "zx"], ["y"]),
     ]
-    depth = arrays["w"].shape[1 if attributes else 0]
-    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ("n", depth))
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
     y = helper.make_tensor_value_info("y", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None)
     graph = helper.make_graph(nodes, "qdq", [x], [y], [numpy_helper.from_array(np.asarray(a), k) for k, a in arrays.items()])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
@@ -62,11 +66,30 @@ def test_products_are_of_integers(rng: np.random.Generator, dtype: type, zero: i
         np.testing.assert_array_equal(got, wanted(arrays, x, arrays["w"]))
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_convolutions_are_of_integers(rng: np.random.Generator, group: int) -> None:
+    """Weights with a scale for each row, in groups, by windows that reach into the padding: which is 0, not the zero point's number."""
+    weights = rng.choice([-128, 127], (8, 8 // group, 3, 3)).astype(np.int8)
+    scales = (2.0 ** rng.integers(-9, -5, 8)).astype(np.float32)
+    arrays = {**SCALES, "zx": np.uint8(119), "w": weights, "sw": scales, "zw": np.zeros(8, np.int8)}
+    x = rng.uniform(-40, 40, (2, 8, 6, 5)).astype(np.float32)
+    model = qdq_model("Conv", arrays, np.uint8, (2, 8, 6, 5), axis=0, group=group, pads=[1, 0, 1, 2])
+    real = (np.clip(np.rint(x / 0.25) + 119, 0, 255) - 119) * 0.25
+    node = helper.make_node("Conv", ["x", "w"], ["y"], group=group, pads=[1, 0, 1, 2])
+    exact = ReferenceEvaluator(node).run(None, {"x": real, "w": weights * scales.astype(np.float64).reshape(-1, 1, 1, 1)})[0]
+    want = np.clip(np.rint(exact / 2.0) + 119, 0, 255).astype(np.uint8)
+    graph = load_onnx(model)
+    np.testing.assert_array_equal(build_executable(graph).run({"x": x})["y"], want)
+    if has_small_products(host()):
+        size, whole = bytes_of_weights(graph, host())
+        assert whole and size <= 2
+
+
 def model_of(arrays: dict[str, np.ndarray], transposed: bool) -> onnx.ModelProto:
-    dtype = arrays["w"].dtype.type
+    dtype, shape = arrays["w"].dtype.type, ("n", arrays["w"].shape[0])
     if not transposed:
-        return qdq_model("MatMul", arrays, dtype)
-    return qdq_model("Gemm", {**arrays, "w": np.ascontiguousarray(arrays["w"].T)}, dtype, transB=1)
+        return qdq_model("MatMul", arrays, dtype, shape, axis=1)
+    return qdq_model("Gemm", {**arrays, "w": np.ascontiguousarray(arrays["w"].T)}, dtype, shape, axis=0, transB=1)
 
 
 def bytes_of_weights(graph: Graph, target) -> tuple[int, bool]:

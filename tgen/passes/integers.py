@@ -90,16 +90,16 @@ def _product(build: Builder, a: _Term, b: _Term, form: Contract) -> Value:
     result = build.apply(op, a.value, b.value)
     if a.zero is not None:
         columns = build.reduce_sum(build.cast(b.value, to=I32), axes=(-2,))
-        result = build.sub(result, build.mul(a.zero, _beside(build, columns, form)))
+        result = build.sub(result, build.mul(a.zero, beside(build, columns, form)))
     if b.zero is not None:
         left = build.cast(a.value, to=I32)
         centred = left if a.zero is None else build.sub(left, a.zero)
         rows = build.reduce_sum(centred, axes=tuple(range(-form.depth_axes, 0)), keepdims=False)
-        result = build.sub(result, build.mul(build.unsqueeze(rows, axes=(-1,)), _beside(build, b.zero, form)))
+        result = build.sub(result, build.mul(build.unsqueeze(rows, axes=(-1,)), beside(build, b.zero, form)))
     return result
 
 
-def _beside(build: Builder, x: Value, form: Contract) -> Value:
+def beside(build: Builder, x: Value, form: Contract) -> Value:
     """What has extent 1 where the product has m, beside all axes of it: [batch..., 1, n] → [batch..., 1..., n]"""
     if x.type.rank < 2 or form.row_axes == 1:
         return x

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from ..ir.builder import Builder
+from ..ir.evaluate import run_node
 from ..ir.graph import Value
 from ..ir.ops.generate import Pad
 from ..ir.ops.movement import Reshape, Squeeze, Transpose, Unsqueeze
@@ -41,6 +44,12 @@ def moved(build: Builder, x: Value, new: Value, fill: Callable[[Value], Value]) 
     with build.origin(x.node.origin):
         out: Value = build.apply(x.op, under, *map(fill, others)) if isinstance(x.op, Pad) else build.apply(x.op, under, *others)
         return out
+
+
+def value_of(x: Value) -> np.ndarray:
+    """The elements of a value that constants alone give."""
+    known = x.constant
+    return run_node(x.node, [value_of(v) for v in x.node.inputs], {})[x.index] if known is None else known
 
 
 def _moves(x: Value) -> bool:

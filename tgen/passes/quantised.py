@@ -1,6 +1,7 @@
 """quantised: products of dequantised numbers by dequantised weights, as products of the numbers.
 
     (s·p) × (t·q) = (s·t) · (p × q)        p, q: integers up to 255 in magnitude; s: one for each row; t: one for each column
+    moves(s·p) = s·moves(p)                s: one number; moves: windows of convolutions, paddings with 0
 Sums are exact while they fit int32, so this is nearer to the law than a float32 sum is. Weights stay 8 bits: this goes before what folds
 constants, which would make float32 of them. Zero points are in p and q (see `integers`).
 """
@@ -14,12 +15,15 @@ import numpy as np
 from ..ir.builder import Builder
 from ..ir.dims import DimLike
 from ..ir.dtypes import F32, I8, I32, U8
+from ..ir.forms import Contract
 from ..ir.graph import Graph, Node, Value
-from ..ir.ops.contraction import MatMul
+from ..ir.ops.contraction import MatMul, WindowProduct
 from ..ir.ops.conversion import Cast
 from ..ir.ops.elementwise import Mul, Sub
-from ..ir.ops.movement import Reshape, Transpose
+from ..ir.ops.movement import Reshape
 from ..ir.rewrite import rewrite
+from .integers import beside
+from .moves import fills, moved, source, value_of
 
 GREATEST = 255  # of an 8-bit number without its zero point
 DEEPEST = np.iinfo(np.int32).max // GREATEST**2  # as many products surely fit int32
@@ -40,32 +44,46 @@ def quantised(graph: Graph) -> Graph:
 
 def _product(node: Node, *inputs: Value) -> Value | None:
     """(s·p) × (t·q) = (s·t) · (p × q)"""
-    if not isinstance(node.op, MatMul) or any(v.type.rank < 2 for v in inputs):
+    if not isinstance(node.op, (MatMul, WindowProduct)) or any(v.type.rank < 2 for v in inputs):
         return None
-    a, b = _scaled(inputs[0]), _weights(inputs[1])
-    depth = inputs[1].type.shape[-2]
-    if a is None or b is None or not isinstance(depth, int) or depth > DEEPEST:
-        return None
-    if _extent(a.scale, -1) != 1 or _extent(b.scale, -2) != 1:
-        return None
-    build = Builder()
+    build, form = Builder(), node.op.form(*(v.type for v in inputs))
     with build.origin(node.origin):
-        total = build.cast(build.matmul(a.number, b.number), to=F32)
-        return build.mul(total, build.mul(a.scale, b.scale))
+        a, b = _rows(build, inputs[0], form), _weights(build, inputs[1])
+        depth = inputs[1].type.shape[-2]
+        if a is None or b is None or not isinstance(depth, int) or depth > DEEPEST:
+            return None
+        total = build.cast(build.apply(node.op, a.number, b.number), to=F32)
+        return build.mul(total, build.mul(a.scale, beside(build, b.scale, form)))
 
 
-def _weights(x: Value) -> _Scaled | None:
-    """x, if it is dequantised from constants, or a transpose of that."""
-    if not isinstance(x.op, Transpose):
-        found = _scaled(x)
-        return found if found and _is_constant(found.number) and _is_constant(found.scale) else None
-    found = _weights(x.node.inputs[0])
+def _rows(build: Builder, x: Value, form: Contract) -> _Scaled | None:
+    """x, if it is dequantised: by one number, or each row by its own where rows and depth are an axis each."""
+    below = source(x)
+    found = _scaled(below)
     if found is None:
         return None
-    build, rank, scale = Builder(), x.type.rank, found.scale
-    with build.origin(x.node.origin):
-        whole = build.reshape(scale, shape=(*[1] * (rank - scale.type.rank), *scale.type.shape))
-        return _Scaled(build.apply(x.op, found.number), build.apply(x.op, whole) if scale.type.rank else scale)
+    if below is x and form.row_axes == form.depth_axes == 1:
+        return found if _extent(found.scale, -1) == 1 else None
+    if found.scale.type.elements != 1 or any(f.constant is None or f.constant.any() for f in fills(x)):
+        return None
+    number = moved(build, x, found.number, lambda _: build.constant(0, I32))
+    return _Scaled(number, build.reshape(found.scale, shape=()))
+
+
+def _weights(build: Builder, x: Value) -> _Scaled | None:
+    """x [..., k, n], if it is dequantised from constants, each column by one number."""
+    found = _scaled(source(x))
+    if found is None or fills(x) or not _is_constant(found.number) or not _is_constant(found.scale):
+        return None
+    if found.scale.type.elements == 1:
+        scale = build.reshape(found.scale, shape=())
+    else:
+        whole = build.expand(build.constant(value_of(found.scale)), shape=found.number.type.shape)
+        scales = value_of(moved(Builder(), x, whole, lambda fill: fill))
+        if (scales != scales[..., :1, :]).any():
+            return None
+        scale = build.constant(np.ascontiguousarray(scales[..., :1, :]))
+    return _Scaled(moved(build, x, found.number, lambda fill: fill), scale)
 
 
 def _scaled(x: Value) -> _Scaled | None:
