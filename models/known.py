@@ -129,9 +129,9 @@ _ROWS = (
         "vowel signs for Arabic text: BiLSTM, int8 (DynamicQuantizeLSTM)",
         "text2tashkeel",
         "0.1.0",
-        "text2tashkeel/models/bilstm.int8.onnx",
+        "text2tashkeel/models/rawi_v3.int8.onnx",
         "Apache-2.0",
-        "106917dbd76e0ae6a07d28e71556b97d42a1de9f9a67973272ab5d304d40527e",
+        "e1253c5c5edfab3a7d47167323413cb3253d26df79eedb6db02100cbbd22ecb7",
     ),
 )
 

@@ -73,8 +73,8 @@ class _Recurrent(Op):
 
     def decompose(self, b: Builder, x: Value, w: Value, r: Value, bias: Value, *rest: Value) -> tuple[Value, ...]:
         states, more = rest[: self.states], rest[self.states : len(rest) - self.masked]
-        ahead = self._ahead(b, x, w, bias)
-        captured = (b.transpose(r, perm=(1, 0)), bias, *more)
+        ahead = b.add(self._product(b, x, self._columns(b, w), more, 0), _half(b, bias, 0))  # for all steps at once
+        captured = (self._columns(b, r), bias, *more)
         sequences = [self._turned(b, ahead)]
         if self.masked:
             steps = b.reshape(b.range(b.constant(0, I64), b.constant(1, I64), size=x.type.shape[0]), shape=(x.type.shape[0], 1, 1))
@@ -90,9 +90,19 @@ class _Recurrent(Op):
         count = x.type.shape[0]
         return b.slice(x, axes=(0,), starts=(count - 1,), sizes=(count,), steps=(-1,))
 
-    def _ahead(self, b: Builder, x: Value, w: Value, bias: Value) -> Value:
-        """x·wᵀ and its bias, for all steps at once."""
-        return b.add(b.matmul(x, b.transpose(w, perm=(1, 0))), _half(b, bias, 0))
+    def _columns(self, b: Builder, weights: Value) -> Value:
+        """Weights as the right side of a product."""
+        out: Value = b.transpose(weights, perm=(1, 0))
+        return out
+
+    def _product(self, b: Builder, x: Value, columns: Value, more: Sequence[Value], of: int) -> Value:
+        """x by the columns of w (of = 0) or r (of = 1); more: the operands between states and lengths."""
+        out: Value = b.matmul(x, columns)
+        return out
+
+    def _multiplied(self, x: Any, weights: Any, more: Sequence[Any], of: int) -> Any:
+        """`_product` in NumPy, of weights as they are given."""
+        return x @ weights.T
 
     def _body(self, captured: Sequence[TensorType], states: Sequence[TensorType], sequences: Sequence[TensorType]) -> Any:
         b = Builder(self.name)
@@ -110,7 +120,7 @@ class _Recurrent(Op):
         return b.build()
 
     def _cell(self, b: Builder, ahead: Value, *operands: Value) -> list[Value]:
-        """The next states. operands: rᵀ, the bias, what `_more` adds, the states."""
+        """The next states. operands: the columns of r, the bias, what is between states and lengths, the states."""
         raise NotImplementedError
 
     def _apply(self, b: Builder, k: int, x: Value) -> Value:
@@ -125,16 +135,17 @@ class _Recurrent(Op):
         wide = [a.astype(np.float64) for a in (x, w, r, bias, *rest[: len(rest) - self.masked])]
         x64, w64, r64, b64, *more = wide
         states = more[: self.states]
-        y = np.zeros((*x.shape[:2], r.shape[1]))
+        ahead = self._multiplied(x64, w64, more[self.states :], 0)
+        y = np.zeros((*x.shape[:2], states[0].shape[1]))
         order = range(len(x) - 1, -1, -1) if self.reverse else range(len(x))
         for t in order:
             alive = (t < rest[-1])[:, None] if self.masked else np.ones((x.shape[1], 1), bool)
-            new = self._step(x64[t], w64, r64, b64, states, more[self.states :])
+            new = self._step(ahead[t], r64, b64, states, more[self.states :])
             y[t] = np.where(alive, new[0], 0)
             states = [np.where(alive, n, o) for n, o in zip(new, states)]
         return tuple(a.astype(x.dtype) for a in (y, *states))
 
-    def _step(self, x: Any, w: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+    def _step(self, ahead: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
         raise NotImplementedError
 
     def _act(self, k: int, x: np.ndarray) -> Any:
@@ -166,8 +177,8 @@ class Rnn(_Recurrent):
         r, bias, h = operands
         return [self._apply(b, 0, b.add(b.add(ahead, b.matmul(h, r)), _half(b, bias, 1)))]
 
-    def _step(self, x: Any, w: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
-        return [self._act(0, x @ w.T + states[0] @ r.T + bias.reshape(2, -1).sum(0))]
+    def _step(self, ahead: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+        return [self._act(0, ahead + states[0] @ r.T + bias.reshape(2, -1).sum(0))]
 
 
 @op
@@ -190,9 +201,9 @@ class Lstm(_Recurrent):
         return [(hidden * 3,)] if self.peepholes else []
 
     def _cell(self, b: Builder, ahead: Value, *operands: Value) -> list[Value]:
-        r, bias, *peepholes, h, c = operands
-        into, out, forget, content = _gates(b, b.add(b.add(ahead, b.matmul(h, r)), _half(b, bias, 1)), 4)
-        weights = list(b.split(peepholes[0], axis=0, sizes=(peepholes[0].type.shape[0] // 3,) * 3)) if peepholes else []
+        r, bias, *more, h, c = operands
+        into, out, forget, content = _gates(b, b.add(b.add(ahead, self._product(b, h, r, more, 1)), _half(b, bias, 1)), 4)
+        weights = list(b.split(more[0], axis=0, sizes=(more[0].type.shape[0] // 3,) * 3)) if self.peepholes else []
         if weights:
             into, forget = b.add(into, b.mul(weights[0], c)), b.add(forget, b.mul(weights[2], c))
         into = self._apply(b, 0, into)
@@ -202,10 +213,11 @@ class Lstm(_Recurrent):
             out = b.add(out, b.mul(weights[1], new))
         return [b.mul(self._apply(b, 0, out), ACTIVATIONS[self.activations[2][0]][1](b, new, *self.activations[2][1])), new]
 
-    def _step(self, x: Any, w: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+    def _step(self, ahead: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
         h, c = states
         p_into, p_out, p_forget = np.split(more[0], 3) if self.peepholes else (0.0, 0.0, 0.0)
-        into, out, forget, content = np.split(x @ w.T + h @ r.T + bias.reshape(2, -1).sum(0), 4, axis=1)
+        total = ahead + self._multiplied(h, r, more, 1) + bias.reshape(2, -1).sum(0)
+        into, out, forget, content = np.split(total, 4, axis=1)
         into = self._act(0, into + p_into * c)
         kept = 1 - into if self.input_forget else self._act(0, forget + p_forget * c)
         new = kept * c + into * self._act(1, content)
@@ -246,9 +258,9 @@ class Gru(_Recurrent):
         new = self._apply(b, 1, b.add(x_n, inner))
         return [b.add(b.mul(b.sub(1.0, update), new), b.mul(update, h))]
 
-    def _step(self, x: Any, w: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
+    def _step(self, ahead: Any, r: Any, bias: Any, states: Sequence[Any], more: Sequence[Any]) -> list[Any]:
         (h,) = states
-        w_z, w_r, w_n = (x @ part.T for part in np.split(w, 3))
+        w_z, w_r, w_n = np.split(ahead, 3, axis=1)
         r_z, r_r, r_n = np.split(r, 3)
         bw_z, bw_r, bw_n, br_z, br_r, br_n = np.split(bias, 6)
         update = self._act(0, w_z + h @ r_z.T + bw_z + br_z)

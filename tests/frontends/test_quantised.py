@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from tests.native import build_executable
 from tgen.frontends.onnx import load_onnx
-from tgen.ir.errors import InvalidModel
+from tgen.ir.errors import InvalidModel, TgenError
 from tgen.ir.evaluate import evaluate
 
 MICROSOFT = "com.microsoft"
@@ -143,3 +143,12 @@ def test_what_does_not_fit_is_named(rng: np.random.Generator) -> None:
         load_onnx(model_of("QLinearMul", {"x": x}, {**SCALE, **ANOTHER}))
     with pytest.raises(InvalidModel, match="2 inputs behind its zero point"):
         load_onnx(model_of("QLinearConcat", {"x": x}, {**SCALE, **ZERO}, order=["sy", "zy", "x", "sx"], axis=1))
+
+
+def test_cells_of_wrong_weights_are_named(rng: np.random.Generator) -> None:
+    x, weights = rng.standard_normal((2, 1, 3), np.float32), drawn(rng, U8, (1, 3, 8))
+    order = ["x", "w", "r", "", "", "", "", "", "s", "z", "s", "z"]
+    parts = {"w": weights, "r": drawn(rng, U8, (1, 2, 8)), "s": np.ones(1, F), "z": np.zeros(1, U8)}
+    for wrong in ({"w": weights[0]}, {"w": weights[:, :2]}, {"s": np.ones(3, F)}, {"z": np.zeros(1, S8)}):
+        with pytest.raises(TgenError, match="DynamicQuantizeLSTM|dynamic_quantize_lstm"):
+            load_onnx(model_of("DynamicQuantizeLSTM", {"x": x}, {**parts, **wrong}, order=order, hidden_size=2))

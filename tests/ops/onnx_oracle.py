@@ -29,7 +29,9 @@ def _run_node(op_type: str, arrays: Sequence[np.ndarray], attributes: dict[str, 
     return run_onnx(op_type, arrays, 1, attributes)[0]
 
 
-def run_onnx(op_type: str, arrays: Sequence[np.ndarray | None], results: int, attributes: dict[str, Any]) -> list[np.ndarray]:
+def run_onnx(
+    op_type: str, arrays: Sequence[np.ndarray | None], results: int, attributes: dict[str, Any], domain: str = ""
+) -> list[np.ndarray]:
     """The first `results` results of the ONNX operator; None: an operand that is left out."""
     import onnx
     import onnxruntime
@@ -39,9 +41,12 @@ def run_onnx(op_type: str, arrays: Sequence[np.ndarray | None], results: int, at
     feeds = {f"x{k}": a for k, a in enumerate(arrays) if a is not None}
     inputs = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()]
     outputs = [f"y{k}" for k in range(results)]
-    node = helper.make_node(op_type, [f"x{k}" if a is not None else "" for k, a in enumerate(arrays)], outputs, **attributes)
+    names = [f"x{k}" if a is not None else "" for k, a in enumerate(arrays)]
+    node = helper.make_node(op_type, names, outputs, domain=domain, **attributes)
     graph = helper.make_graph([node], "one", inputs, [onnx.ValueInfoProto(name=y) for y in outputs])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)], ir_version=10
+    )
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     try:

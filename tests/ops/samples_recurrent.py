@@ -91,6 +91,33 @@ def _oracle(name: str, op: Any) -> Callable[..., tuple[np.ndarray, ...]]:
     return run
 
 
+def _quantised(rng: np.random.Generator) -> Iterator[Sample]:
+    """A step of the quantised side may be rounded the other way, and all that follows differs by as much."""
+    for (seq, batch, width, hidden), by_column, peepholes in zip(SIZES[:3], (False, True, False), (False, False, True)):
+        rows = 4 * hidden
+        shapes = [(seq, batch, width), (2 * rows,), (batch, hidden), (batch, hidden), *[(3 * hidden,)] * peepholes]
+        x, *floats = (rng.standard_normal(s, np.float32) for s in shapes)
+        weights = [rng.integers(0, 128, (k, rows)).astype(np.uint8) for k in (width, hidden)]
+        columns = (rows,) if by_column else ()
+        parameters = [
+            v for _ in weights for v in (rng.uniform(0.005, 0.01, columns).astype(np.float32), np.full(columns, 60, np.uint8))
+        ]
+        op = OPS["dynamic_quantize_lstm"](reverse=by_column, peepholes=peepholes)
+        yield Sample(op, (x, *weights, *floats, *parameters), _quantised_oracle(op), 0, 0.01)
+
+
+def _quantised_oracle(op: Any) -> Callable[..., tuple[np.ndarray, ...]]:
+    def run(x: np.ndarray, w: np.ndarray, r: np.ndarray, *rest: np.ndarray) -> tuple[np.ndarray, ...]:
+        bias, h, c, *peepholes = (a[None] for a in rest[:-4])
+        parameters = [a[None] if a.ndim else a.reshape(1) for a in rest[-4:]]
+        arrays = [x, w[None], r[None], bias, None, h, c, *(peepholes or [None]), *parameters]
+        attributes = {"direction": "reverse" if op.reverse else "forward", "hidden_size": r.shape[0]}
+        y, *last = run_onnx("DynamicQuantizeLSTM", arrays, 3, attributes, domain="com.microsoft")
+        return (y[:, 0], *(s[0] for s in last))
+
+    return run
+
+
 def samples() -> list[Sample]:
     rng = np.random.default_rng(41)
-    return [*_scans(rng), *_cells(rng)]
+    return [*_scans(rng), *_cells(rng), *_quantised(rng)]

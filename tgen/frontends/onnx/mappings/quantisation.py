@@ -8,6 +8,7 @@ from ....ir.dtypes import F32, I32, U8, DType
 from ....ir.errors import InvalidModel
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
+from ....ir.ops.dynamic import dynamic_quantised
 from ..call import Call
 from ..registry import dtype_attribute, onnx_op
 from .conversion import saturated
@@ -43,13 +44,7 @@ def quantize(call: Call, x: Value, scale: Value, zero: Value | None = None) -> V
 @onnx_op("DynamicQuantizeLinear")
 def dynamic_quantize(call: Call, x: Value) -> tuple[Value, Value, Value]:
     """y (u8), scale, zero point (u8), from the range of x stretched to hold 0."""
-    b = call.build
-    low = b.min(b.reduce_min(x, axes=None, keepdims=False), 0.0)
-    high = b.max(b.reduce_max(x, axes=None, keepdims=False), 0.0)
-    scale = b.div(b.sub(high, low), 255.0)
-    zero = b.round(b.min(b.max(b.div(b.neg(low), scale), 0.0), 255.0))
-    y = b.min(b.max(b.add(b.round(b.div(x, scale)), zero), 0.0), 255.0)
-    return b.cast(y, to=U8), scale, b.cast(zero, to=U8)
+    return dynamic_quantised(call.build, x)
 
 
 @onnx_op("QLinearMatMul")

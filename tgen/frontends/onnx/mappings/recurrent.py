@@ -6,11 +6,13 @@ from typing import Any
 
 from ....ir.dims import Dim, DimLike
 from ....ir.dtypes import I64
-from ....ir.errors import Unsupported
+from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
+from ....ir.ops.dynamic import DynamicQuantizeLstm
 from ....ir.ops.recurrent import ACTIVATIONS, Gru, Lstm, Rnn
 from ..call import Call
 from ..registry import onnx_op
+from .attention import MICROSOFT, signature
 
 _WITH_ALPHA = ("affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresholdedrelu")
 _WITH_BETA = ("affine", "hardsigmoid", "scaledtanh")
@@ -18,25 +20,46 @@ _CELLS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "RNN": (Rnn, ("tanh",)),
     "LSTM": (Lstm, ("sigmoid", "tanh", "tanh")),
     "GRU": (Gru, ("sigmoid", "tanh")),
+    "DynamicQuantizeLSTM": (DynamicQuantizeLstm, ("sigmoid", "tanh", "tanh")),
 }
+_DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+QUANTISED = (
+    "X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P", "W_scale", "W_zero_point", "R_scale", "R_zero_point",
+)  # fmt: skip
+ATTRIBUTES = ("activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "input_forget")
 
 
 @onnx_op("RNN", "LSTM", "GRU")
 def recurrent(call: Call, x: Value, w: Value, r: Value, *rest: Value | None) -> list[Value]:
+    return _by_direction(call, x, w, r, rest, ())
+
+
+@onnx_op("DynamicQuantizeLSTM", domain=MICROSOFT)
+def dynamic_quantised_lstm(call: Call, *operands: Value | None) -> list[Value]:
+    """Weights [directions, k, 4·hidden] of 8 bits; their scales and zero points [directions] or [directions, 4·hidden]."""
+    x, w, r, *rest = signature(call, operands, QUANTISED, ATTRIBUTES, needed=(*QUANTISED[:3], *QUANTISED[8:]))
+    if {v.type.rank for v in (x, w, r)} != {3}:
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type}, {w.type} and {r.type}")
+    return _by_direction(call, x, w, r, tuple(rest[:5]), tuple(rest[5:]))
+
+
+def _by_direction(
+    call: Call, x: Value, w: Value, r: Value, rest: tuple[Value | None, ...], scales: tuple[Value, ...]
+) -> list[Value]:
+    """rest: bias, lengths, states and peepholes, as far as they are there. scales: of quantised weights."""
     absent: list[Value | None] = [None] * (5 - len(rest))
     bias, lengths, h, c, peepholes = [*rest, *absent]
     b, (cell, _) = call.build, _CELLS[call.op_type]
-    directions = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}.get(_text(call.attr("direction")), ())
+    directions = _DIRECTIONS.get(_text(call.attr("direction", "forward")), ())
     if len(directions) != w.type.shape[0]:
         raise Unsupported(f"direction {call.attr('direction')!r} with weights {w.type}")
     if call.attr("layout", 0):
         x, h, c = b.transpose(x, perm=(1, 0, 2)), *(v and b.transpose(v, perm=(1, 0, 2)) for v in (h, c))
-    hidden = r.type.shape[2]
-    batch = x.type.shape[1]
+    batch, hidden = x.type.shape[1], r.type.shape[1 if scales else 2]
     zeros = b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), batch, hidden))
     h, c = (v and _for_batch(call, v, batch) for v in (h, c))
-    bias = bias or b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), w.type.shape[1] * 2))
-    given = [w, r, bias, *[h or zeros, c or zeros][: cell.states], *([peepholes] if peepholes else [])]
+    bias = bias or b.expand(b.constant(0.0, x.type.dtype), shape=(len(directions), hidden * cell.gates * 2))
+    given = [w, r, bias, *[h or zeros, c or zeros][: cell.states], *([peepholes] if peepholes else []), *scales]
     more = [b.cast(lengths, to=I64)] if lengths else []
     activations = _activations(call, len(directions))
     found = []
@@ -68,7 +91,7 @@ def _direction(call: Call, x: Value, k: int) -> Value:
 
 
 def _options(call: Call, peepholes: Value | None) -> dict[str, bool]:
-    if call.op_type == "LSTM":
+    if call.op_type.endswith("LSTM"):
         return {"peepholes": peepholes is not None, "input_forget": bool(call.attr("input_forget", 0))}
     return {"linear_before_reset": bool(call.attr("linear_before_reset", 0))} if call.op_type == "GRU" else {}
 
