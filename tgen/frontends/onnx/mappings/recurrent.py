@@ -38,8 +38,9 @@ def recurrent(call: Call, x: Value, w: Value, r: Value, *rest: Value | None) -> 
 def dynamic_quantised_lstm(call: Call, *operands: Value | None) -> list[Value]:
     """Weights [directions, k, 4·hidden] of 8 bits; their scales and zero points [directions] or [directions, 4·hidden]."""
     x, w, r, *rest = signature(call, operands, QUANTISED, ATTRIBUTES, needed=(*QUANTISED[:3], *QUANTISED[8:]))
-    if {v.type.rank for v in (x, w, r)} != {3}:
-        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type}, {w.type} and {r.type}")
+    if {v.type.rank for v in (x, w, r)} != {3} or {v.type.shape[:1] for v in (r, *rest[5:])} != {w.type.shape[:1]}:
+        types = ", ".join(str(v.type) for v in (x, w, r, *rest[5:]))
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {types}")
     return _by_direction(call, x, w, r, tuple(rest[:5]), tuple(rest[5:]))
 
 
