@@ -50,17 +50,17 @@ def matmul_of_bits(call: Call, *operands: Value | None) -> Value:
         )
     numbers = _unpacked(call, build.reshape(b, shape=(columns, blocks * block * bits // 8)), bits, blocks * block)
     scale, zero = _of_blocks(call, scales, columns, blocks), _zeros(call, zeros, columns, blocks, bits)
-    whole = build.reshape(_decoded(call, numbers, scale, zero, group, block), shape=(columns, blocks * block))
+    whole = build.reshape(_decoded(call, numbers, scale, zero, group, (columns, blocks, block)), shape=(columns, blocks * block))
     weights = build.slice(whole, axes=(1,), starts=(0,), sizes=(depth,), steps=(1,))
     product = build.matmul(a, build.cast(build.transpose(weights, perm=(1, 0)), to=a.type.dtype))
     return _shifted(call, product, bias)
 
 
-def _decoded(call: Call, numbers: Value, scale: Value, zero: Value, group: Value | None, block: int) -> Value:
-    """(number - zero)·scale of numbers [N, K], by blocks along K, or by those that `group` names."""
-    b, (columns, blocks) = call.build, scale.type.shape
+def _decoded(call: Call, numbers: Value, scale: Value, zero: Value, group: Value | None, shape: tuple[int, int, int]) -> Value:
+    """(number - zero)·scale of numbers [N, K], by blocks along K, or by those that `group` names. shape: N, blocks, block."""
+    b, (_, blocks, block) = call.build, shape
     if group is None:
-        numbers = b.reshape(numbers, shape=(columns, blocks, block))
+        numbers = b.reshape(numbers, shape=shape)
         zero, scale = (b.unsqueeze(v, axes=(2,)) for v in (zero, scale))
     else:
         found = call.array(group)
