@@ -19,12 +19,13 @@ from ..kernels.loops import loop_kernel
 from ..kernels.specs import Kernel, LoopKernel, RoutineKernel
 from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
+from .arena import segmented
 from .attend import attend_kernel
 from .contract import contract_kernel, least, stays_in_cache, tiles_whole, with_few_rows
-from .memory import ALIGNMENT, layout
+from .memory import ALIGNMENT
 from .reshape import reshaped
 from .schedule import Forked, Part, Repeated, lifetimes, scheduled
-from .types import Buffer, Case, Definition, Loop, Operand, Place, Plan, Segment, Step, segment_of, step_symbol
+from .types import Buffer, Case, Definition, Loop, Operand, Place, Plan, Step, segment_of, step_symbol
 
 
 def build(graph: Graph, equal: Sequence[tuple[DimLike, DimLike]] = ()) -> Plan:
@@ -113,34 +114,19 @@ class _Builder:
 
     def _finish(self, made: tuple[tuple[int, int], ...]) -> Plan:
         schedule = scheduled(self.steps, tuple(self.kernels), self.buffers)
-        segment = {k: self._segment(b.bytes) for k, b in enumerate(self.buffers) if b.kind == "arena"}
-        definitions = tuple(schedule.definitions)
-        parts: list[Step | Definition] = [*definitions, *schedule.steps]
+        parts: list[Step | Definition] = [*schedule.definitions, *schedule.steps]
         loops = [each for each in schedule.ranges if isinstance(each, Loop)]
         lives = lifetimes(sorted(parts, key=lambda part: part.phase), self.buffers, loops)
         for _, number in made:
             lives[number] = dataclasses.replace(lives[number], last=schedule.phases)
-        offsets: dict[int, DimLike] = {}
-        segments: list[Segment] = []
-        for number in range(len(self.extents) + 1):
-            mine = {k: life for k, life in lives.items() if segment[k] == number}
-            places, total = layout(mine)
-            offsets.update(places)
-            scratch: DimLike = 0
-            for kernel in self.kernels:
-                if self._segment(kernel.scratch) == number:
-                    scratch = dim_max(scratch, kernel.scratch)
-            segments.append(
-                Segment(total + self.slack.get(number, 0), tuple(dict.fromkeys(v.bytes for v in mine.values())), scratch)
-            )
-        buffers = [
-            Buffer(b.kind, segment[k], offsets.get(k, 0), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)
-        ]
+        places, segments = segmented(lives, self.extents, (kernel.scratch for kernel in self.kernels), self.slack)
+        buffers = [Buffer(b.kind, *places.get(k, (0, 0)), b.bytes) if b.kind == "arena" else b for k, b in enumerate(self.buffers)]
         inputs = tuple(self.graph.input_types.items())
         return Plan(
             self.graph.name, inputs, tuple((name, v.type) for name, v in self.graph.outputs), symbols_of(t for _, t in inputs),
             tuple(buffers), tuple(self.kernels), tuple(schedule.steps), tuple((at, t) for t, (_, at) in self.weights.items()),
-            self.weight_bytes, segments[0].bytes, segments[0].scratch, tuple(schedule.ranges), definitions, tuple(segments[1:]), made,
+            self.weight_bytes, segments[0].bytes, segments[0].scratch, tuple(schedule.ranges), tuple(schedule.definitions),
+            tuple(segments[1:]), made,
             (*self.messages, *(c.message for c in self.graph.checks)), tuple(self.extents),
         )  # fmt: skip
 
