@@ -138,7 +138,7 @@ class Pad(Op):
             if self.mode == "constant":
                 test = (i >= 0) & (i < size(kept))
                 inside = test if inside is None else inside & test
-            at.append(_bounded(i, kept, self.mode) + first)
+            at.append(_bounded(i, kept, self.mode, dim_max(before, 0), dim_max(after, 0)) + first)
         load = Load(x.dtype, 0, tuple(at))
         return Map(load if inside is None else select(inside, load, value))
 
@@ -147,15 +147,21 @@ def _negative(width: DimLike) -> DimLike:
     return dim_min(width, 0)
 
 
-def _bounded(i: Expr, extent: DimLike, mode: str) -> Expr:
-    """The position in 0 … extent-1 that element i, perhaps outside, is taken from."""
+def _bounded(i: Expr, extent: DimLike, mode: str, before: DimLike, after: DimLike) -> Expr:
+    """The position in 0 … extent-1 that element i is taken from, which is outside by `before` or `after` at most."""
     if mode in ("constant", "edge"):
         return maximum(minimum(i, size(extent) - 1), 0)
     if mode == "wrap":
-        return call("rem", call("rem", i, size(extent)) + size(extent), size(extent))
+        return _rest(i, before, size(extent))
     period = maximum(size(extent) * 2 - 2, 1)
-    folded = call("rem", call("rem", i, period) + period, period)
+    once = isinstance(extent, int) and all(isinstance(width, int) and width < extent for width in (before, after))
+    folded = maximum(i, size(0) - i) if once else _rest(i, before, period)
     return minimum(folded, period - folded)
+
+
+def _rest(i: Expr, before: DimLike, period: Expr) -> Expr:
+    """i modulo period, for i ≥ -before and period ≥ 1"""
+    return call("rem", i + size(before) * period, period)
 
 
 @op

@@ -20,12 +20,13 @@ def _halved(b: Builder, x: Value) -> Value:
 
 
 def _network() -> Graph:
-    """Chains, a channel's own number, a sum of branches, a join and a shuffle of channels, all between such steps."""
+    """Chains, a channel's own number, a sum of branches, a slice, a join and a shuffle of channels, all between such steps."""
     b = Builder("network")
     x = b.input("x", "f32", ("n", 6, 5, 7))
     first = b.relu(b.add(_halved(b, x), b.constant(np.arange(6, dtype=np.float32).reshape(6, 1, 1))))
     second = b.add(first, _halved(b, first))
-    both = b.concat(first, second, axis=1)
+    turned = b.slice(second, axes=(-3,), starts=(5,), sizes=(6,), steps=(-1,))
+    both = b.concat(first, turned, axis=1)
     n, c, *space = both.type.shape
     matrix = b.transpose(b.reshape(both, shape=(n, 3, 4, *space)), perm=(0, 2, 1, 3, 4))
     b.output("y", _halved(b, b.reshape(matrix, shape=(n, c, *space))))

@@ -63,6 +63,13 @@ FIRES: dict[str, list[tuple[list[str], list[str] | str]]] = {
         (["unsqueeze{axes=(0,)}(%r) : f32[1, 1, 4]", "unsqueeze{axes=(0,)}(%x) : f32[1, n, 4]", "mul(%0, %1) : f32[1, n, 4]"],
          ["unsqueeze{axes=(0,)}(%x) : f32[1, n, 4]", "mul(%r, %0) : f32[1, n, 4]"]),
     ],
+    "gather_of_one": [
+        (
+            [f"constant{{value=i64[]{{{k}}}}} : i64[]", "gather{axis=1}(%x, %0) : f32[n]"],
+            ["slice{axes=(1,), starts=(3,), sizes=(1,), steps=(1,)}(%x) : f32[n, 1]", "squeeze{axes=(1,)}(%0) : f32[n]"],
+        )
+        for k in (3, -1)
+    ],
     "times_one": [
         ([ONE, f"mul(%x, %0) : {OUT}"], "%x"),
         ([ONE, f"mul(%0, %x) : {OUT}"], "%x"),
@@ -109,6 +116,7 @@ STAYS = {
     "choice that broadcasts": [TRUE, f"where(%0, %r, %x) : {OUT}"],
     "expand gives the shape": [f"expand{{shape=(n, 4)}}(%r) : {OUT}", f"add(%0, %r) : {OUT}"],
     "a slice is no expand": ["slice{axes=(0,), starts=(0,), sizes=(1,), steps=(1,)}(%x) : f32[1, 4]", f"add(%x, %0) : {OUT}"],
+    "an axis that may be empty": ["constant{value=i64[]{0}} : i64[]", "gather{axis=0}(%x, %0) : f32[4]"],
     "square root of -0.0": ["constant{value=f32[]{0.5}} : f32[]", f"pow(%x, %0) : {OUT}"],
 }
 

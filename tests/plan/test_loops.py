@@ -11,6 +11,7 @@ from tests.native import build_executable, host, runnable_targets
 from tests.sharing import everything_shared, executables
 from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
+from tgen.ir.dims import DimLike
 from tgen.ir.errors import InvalidGraph, TypeMismatch
 from tgen.ir.evaluate import evaluate
 from tgen.ir.graph import Graph, Value
@@ -46,10 +47,10 @@ def cell() -> Graph:
     return b.build()
 
 
-def nested() -> Graph:
+def nested(t: DimLike | str = "t", u: DimLike | str = "u") -> Graph:
     """Rows of a matrix one by one, and each row element by element."""
     b = Builder("nested")
-    x, start = b.input("x", "f32", ("t", "u", "n")), b.input("start", "f32", ("n",))
+    x, start = b.input("x", "f32", (t, u, "n")), b.input("start", "f32", ("n",))
 
     def row(inner: Builder, state: Value, element: Value) -> list[Value]:
         def column(innermost: Builder, below: Value, part: Value) -> list[Value]:
@@ -99,6 +100,16 @@ def test_the_plan_shows_its_loops() -> None:
     assert outer.first <= inner.first <= inner.last <= outer.last
     assert str(plan.times(inner.first)) in ("t*u", "u*t") and "for step.0 < t" in str(plan)
     assert plan.times(outer.first) == outer.count or outer.first == inner.first
+
+
+@pytest.mark.parametrize("t,u,loops", [(1, "u", 1), ("t", 1, 1), (1, 1, 0)])
+def test_one_turn_is_no_loop(t: DimLike | str, u: DimLike | str, loops: int, rng: np.random.Generator) -> None:
+    graph = nested(t, u)
+    assert len(compile_graph(graph, host(), "highest").plan.loops) == loops
+    given = feeds(graph, rng, t=3, u=2, n=5)
+    found = build_executable(graph).run(given)
+    for name, wanted in evaluate(graph, given).items():
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_constants_are_packed_inside() -> None:

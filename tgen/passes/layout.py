@@ -1,7 +1,7 @@
 """layout: values of a network of convolutions stay channels-last from one operator to the next.
 
 Convolutions and poolings compute [n, space…, c] and hand on its transpose, [n, c, space…]. Here such transposes move behind what works
-element by element and behind joins, where they meet the ones that the next convolution begins with, and both are gone. Nothing is
+element by element, behind slices and behind joins, where they meet the ones that the next convolution begins with, and both are gone. Nothing is
 copied for those that stay until something needs the elements in order.
 """
 
@@ -13,7 +13,7 @@ from ..ir.builder import Builder
 from ..ir.expr import Index, Load, walk
 from ..ir.forms import Join, Map
 from ..ir.graph import Graph, Node, Value
-from ..ir.ops.movement import Reshape, Transpose, channels_first, channels_last
+from ..ir.ops.movement import Reshape, Slice, Transpose, channels_first, channels_last
 from ..ir.ops.windows import Windows
 from ..ir.rewrite import make, rewrite
 from . import views
@@ -21,13 +21,17 @@ from . import views
 
 def layout(graph: Graph) -> Graph:
     """evaluate is unchanged."""
-    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined, shuffled]), [in_order])
+    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined, sliced, shuffled]), [in_order])
 
 
 def in_order(node: Node, *inputs: Value) -> Value | None:
-    """windows(x) = windows(first(pad(last(x)))): neighbouring channels become neighbours in memory, once and not for each window"""
+    """windows(x) = windows(first(pad(last(x)))): neighbouring channels become neighbours in memory, once and not for each window.
+    A single channel has no neighbours.
+    """
     op = node.op
     if not isinstance(op, Windows) or not op.inside or all(k == 1 for k in op.kernel) or _source(inputs[0]) is not None:
+        return None
+    if inputs[0].type.shape[1] == 1:
         return None
     x, fill = inputs
     build, rank = Builder(), x.type.rank
@@ -66,6 +70,17 @@ def joined(node: Node, *inputs: Value) -> Value | None:
     perm = channels_first(node.types[0].rank)
     op = dataclasses.replace(node.op, axis=perm[form.axis])
     return make(node, Transpose(perm), make(node, op, *(s for s in sources if s)))
+
+
+def sliced(node: Node, *inputs: Value) -> Value | None:
+    """slice(first(x)) = first(slice(x))"""
+    if not isinstance(node.op, Slice):
+        return None
+    x = _source(inputs[0])
+    if x is None:
+        return None
+    perm = channels_first(x.type.rank)
+    return make(node, Transpose(perm), make(node, dataclasses.replace(node.op, axes=tuple(perm[a] for a in node.op.axes)), x))
 
 
 def shuffled(node: Node, *inputs: Value) -> Value | None:

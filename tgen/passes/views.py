@@ -8,7 +8,8 @@ from ..ir.expr import Arg, Const, Expr, Index, Load, walk
 from ..ir.forms import Contract, Join, Map
 from ..ir.forms import Reshape as ReshapeForm
 from ..ir.graph import Node, Value
-from ..ir.ops.movement import Reshape, Squeeze, Transpose, Unsqueeze
+from ..ir.ops.gather import Gather
+from ..ir.ops.movement import Reshape, Slice, Squeeze, Transpose, Unsqueeze
 from ..ir.rewrite import make
 from ..ir.types import TensorType
 
@@ -117,6 +118,17 @@ def broadcast_anyway(node: Node, *inputs: Value) -> Value | None:
     return None
 
 
+def gather_of_one(node: Node, *inputs: Value) -> Value | None:
+    """gather(x, k) = squeeze(slice(x, k)), a view, where the one index is known and its axis has it"""
+    if not isinstance(node.op, Gather) or inputs[1].type.rank or inputs[1].constant is None:
+        return None
+    x, axis = inputs[0], node.op.axis % inputs[0].type.rank
+    extent, k = x.type.shape[axis], int(inputs[1].constant)
+    if not isinstance(extent, int) or not -extent <= k < extent:
+        return None
+    return make(node, Squeeze((axis,)), make(node, Slice((axis,), (k % extent,), (1,), (1,)), x))
+
+
 def _expanded(value: Value) -> Value | None:
     """x if value is x broadcast to another shape, by whatever op."""
     node = value.node
@@ -138,4 +150,4 @@ def _infers(node: Node, inputs: tuple[Value, ...]) -> bool:
         return False
 
 
-RULES = (nothing, transpose_of_transpose, reshape_of_reshape, reshape_of_ones, ones_of_ones, broadcast_anyway)
+RULES = (nothing, transpose_of_transpose, reshape_of_reshape, reshape_of_ones, ones_of_ones, broadcast_anyway, gather_of_one)
