@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .dims import DimLike, parse_dim, symbol
-from .dtypes import DType, dtype_of
+from .dtypes import I64, U8, DType, dtype_of
 from .errors import InvalidGraph
 from .graph import Check, Constant, Extent, Graph, Input, Node, Tensor, Value, symbols_of
 from .op import OPS, Op
@@ -33,6 +33,7 @@ class Builder:
         self._extents: list[Extent] = []
         self._checks: list[Check] = []
         self._numbered = 0  # extents, those of regions too
+        self._texts: dict[str, None] = {}
         self._origin = ""
 
     def input(self, name: str, dtype: DType | str, shape: Sequence[DimLike | str]) -> Value:
@@ -53,10 +54,23 @@ class Builder:
             raise InvalidGraph(f"two outputs are named {name!r}")
         self._outputs.append((name, value))
 
+    def text_input(self, name: str, size: DimLike | str, shape: Sequence[DimLike | str]) -> tuple[Value, Value]:
+        """Declares an input of strings: (their bytes u8[size], one string after the other; where each ends, i64[shape])."""
+        self._texts[name] = None
+        return self.input(f"{name}.bytes", U8, (size,)), self.input(f"{name}.ends", I64, shape)
+
+    def text_output(self, name: str, text: Value, ends: Value) -> None:
+        """An output of strings, as `text_input` has them."""
+        self._texts[name] = None
+        self.output(f"{name}.bytes", text)
+        self.output(f"{name}.ends", ends)
+
     def build(self) -> Graph:
         if not self._outputs:
             raise InvalidGraph("a graph needs at least one output")
-        return Graph(tuple(self._inputs), tuple(self._outputs), self.name, tuple(self._extents), tuple(self._checks))
+        return Graph(
+            tuple(self._inputs), tuple(self._outputs), self.name, tuple(self._extents), tuple(self._checks), tuple(self._texts)
+        )
 
     def extent(self, value: Value, most: DimLike | None = None) -> DimLike:
         """A dimension for shapes and attributes of what is made from now on: in a run, the element of `value` (i64[]).

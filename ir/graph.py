@@ -180,13 +180,17 @@ class Check:
 
 @dataclass(frozen=True, repr=False)
 class Graph:
-    """inputs: Input nodes in call order; outputs: (name, value) in result order; extents: in an order in which they can be computed."""
+    """inputs: Input nodes in call order; outputs: (name, value) in result order; extents: in an order in which they can be computed.
+
+    texts: names of inputs and outputs that are strings to the caller, each of them two: `name.bytes` (u8) and `name.ends` (i64).
+    """
 
     inputs: tuple[Node, ...]
     outputs: tuple[tuple[str, Value], ...]
     name: str = "model"
     extents: tuple[Extent, ...] = ()
     checks: tuple[Check, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @functools.cached_property
     def roots(self) -> tuple[Value, ...]:
@@ -262,7 +266,7 @@ def replace_roots(graph: Graph, values: Mapping[Value, Value], inputs: tuple[Nod
     """The graph of these inputs with other values as its outputs, extents and checks."""
     extents = tuple(dataclasses.replace(e, value=values[e.value]) for e in graph.extents)
     checks = tuple(Check(values[c.holds], c.message) for c in graph.checks)
-    return Graph(inputs, tuple((k, values[v]) for k, v in graph.outputs), graph.name, extents, checks)
+    return Graph(inputs, tuple((k, values[v]) for k, v in graph.outputs), graph.name, extents, checks, graph.texts)
 
 
 def map_regions(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:

@@ -37,7 +37,8 @@ def graph_key(graph: Graph) -> Hashable:
     nodes = tuple((op_key(n.op), tuple(map(place, n.inputs)), n.types) for n in graph.nodes)
     extents = tuple((e.symbol, place(e.value), e.most) for e in graph.extents)
     checks = tuple((place(c.holds), c.message) for c in graph.checks)
-    return graph.name, len(graph.inputs), nodes, tuple((name, place(v)) for name, v in graph.outputs), extents, checks
+    outputs = tuple((name, place(v)) for name, v in graph.outputs)
+    return graph.name, len(graph.inputs), nodes, outputs, extents, checks, graph.texts
 
 
 def op_key(op: Op) -> Hashable:

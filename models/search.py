@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tgen.executable import Executable
     from tgen.ragged import RaggedExecutable
+    from tgen.texts import TextExecutable
 
 BATCH = 16  # sentences embedded in one run; they are sorted by length, so that little of a batch is padding
 LONGEST = 512  # tokens, where the folder sets no limit
@@ -91,7 +92,7 @@ class SentenceEncoder:
         self._tokenizer = tokenizer
 
     @classmethod
-    def of(cls, executable: Executable | RaggedExecutable, tokenizer: Any) -> SentenceEncoder:
+    def of(cls, executable: Executable | TextExecutable | RaggedExecutable, tokenizer: Any) -> SentenceEncoder:
         """Of a compiled `embedding_graph`."""
         return cls(executable.run, [spec.name for spec in executable.inputs], tokenizer, int(executable.outputs[0].shape[-1]))
 

@@ -21,6 +21,7 @@ from .executable import Executable
 from .ir.errors import InvalidInput
 from .runtime.threads import budget
 from .source import source_digest
+from .texts import TextExecutable, facing
 
 if TYPE_CHECKING:
     from .ir.graph import Graph, Tensor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .targets.target import Target
 
 PRECISIONS = ("highest", "high", "medium")
-FORMAT = 2  # of cached artefacts and of what code generation makes: raised whenever either changes
+FORMAT = 3  # of cached artefacts and of what code generation makes: raised whenever either changes
 
 
 @uncollected()
@@ -42,7 +43,7 @@ def compile(
     weights: Mapping[str, np.ndarray] | None = None,
     ragged: str = "",
     cache: bool = True,
-) -> Executable | RaggedExecutable:
+) -> Executable | TextExecutable | RaggedExecutable:
     """Compiles a model to machine code for this CPU.
 
     model: path of an .onnx file or of a Hugging Face folder, an `onnx.ModelProto`, or a `tgen.Graph`.
@@ -90,7 +91,7 @@ def compile(
         "weight_bytes": int(artefact.weights.size),
         "features": list(chosen.needs),
     }
-    executable = Executable(artefact, library, count, report, texts)
+    executable = facing(Executable(artefact, library, count, report, texts), artefact.manifest.texts)
     if not ragged:
         return executable
     from .ragged import RaggedExecutable
@@ -154,8 +155,10 @@ def reference(model: Any, feeds: Mapping[str, Any], *, shapes: Mapping[str, int]
     """
     from .frontends import load
     from .ir.evaluate import evaluate
+    from .ir.strings import decoded, encoded
 
-    return evaluate(load(model, shapes=shapes), feeds)
+    graph = load(model, shapes=shapes)
+    return decoded(evaluate(graph, encoded(feeds, graph.texts)), graph.texts)
 
 
 def _runtime(target: Target, store: Any) -> Mapping[str, int]:
@@ -222,7 +225,7 @@ def graph_digest(graph: Graph) -> str:
         edges = ",".join(f"{number[v.node]}.{v.index}" for v in node.inputs)
         digest.update(f"{op}({edges}):{node.types}\n".encode())
     digest.update(repr([(name, number[v.node], v.index) for name, v in graph.outputs]).encode())
-    digest.update(graph.name.encode())
+    digest.update(repr([graph.name, graph.texts]).encode())
     return digest.hexdigest()
 
 

@@ -27,7 +27,7 @@ class Manifest:
     """inputs, outputs: names and types in call order. arena, scratch: bytes a run needs, and each thread besides, by
     the symbols. work: element operations of a run, roughly. assumptions: pairs of dimensions that must be equal for a run to be
     legal. extents: symbols that a run finds out. messages: what a run may end with (see `Frame`). unbounded:
-    whether it may have no end.
+    whether it may have no end. texts: see `Graph`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Manifest:
     extents: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     unbounded: bool = False
+    texts: tuple[str, ...] = ()
 
     @property
     def frame(self) -> Frame:
@@ -64,7 +65,7 @@ class Manifest:
             fields[key] = tuple((name, parse_type(t)) for name, t in fields[key])
         fields.update({key: parse_dim(fields[key]) for key in _DIMS})
         fields["assumptions"] = tuple((parse_dim(a), parse_dim(b)) for a, b in fields["assumptions"])
-        fields.update({key: tuple(fields[key]) for key in ("symbols", "needs", "extents", "messages")})
+        fields.update({key: tuple(fields[key]) for key in ("symbols", "needs", "extents", "messages", "texts")})
         return Manifest(**fields)
 
 

@@ -17,6 +17,7 @@ from .frontends import load
 from .frontends.onnx import DataDependent
 from .ir.errors import InvalidInput, Unsupported
 from .ir.graph import Graph
+from .ir.strings import decoded, encoded, names_outside
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 _KEPT = 16  # specialisations of one model that are kept
@@ -78,7 +79,7 @@ class Prepared(BackendRep):
 
     def _program(self, values: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], Run]:
         graph = load(self._model, values=values)
-        return tuple(graph.input_types), self._make(graph)
+        return tuple(names_outside(graph.input_types, graph.texts)), self._make(graph)
 
 
 class TgenBackend(Backend):
@@ -151,7 +152,7 @@ class ReferenceBackend(TgenBackend):
         """The interpreter over a graph."""
         from .ir.evaluate import evaluate
 
-        return lambda feeds: evaluate(graph, feeds)
+        return lambda feeds: decoded(evaluate(graph, encoded(feeds, graph.texts)), graph.texts)
 
 
 is_compatible = TgenBackend.is_compatible

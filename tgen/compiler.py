@@ -79,7 +79,7 @@ def manifest_of(plan: Plan, target: Target, assumed: Iterable[tuple[DimLike, Dim
     before = tuple(pair for pair in assumed if not segment_of(plan.extents, *pair))
     return Manifest(
         plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.usual_work,
-        len(plan.steps), len(plan.kernels), target.needs, before, plan.extents, plan.messages, plan.unbounded,
+        len(plan.steps), len(plan.kernels), target.needs, before, plan.extents, plan.messages, plan.unbounded, plan.texts,
     )  # fmt: skip
 
 

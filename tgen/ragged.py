@@ -18,6 +18,7 @@ from .passes.ragged import Tables, ragged
 
 if TYPE_CHECKING:
     from .executable import Executable
+    from .texts import TextExecutable
 
 TABLES = ("tokens", "slots", "lengths")
 TRIAL = 5  # positions of the trial sequences
@@ -105,7 +106,7 @@ class RaggedExecutable:
     Outputs [batch, seq, …] are 0 where the mask is.
     """
 
-    def __init__(self, executable: Executable, mask: str) -> None:
+    def __init__(self, executable: Executable | TextExecutable, mask: str) -> None:
         self._executable = executable
         self.name, self.threads, self.report = executable.name, executable.threads, executable.report
         self.inputs, self.outputs = executable.inputs[: -len(TABLES)], executable.outputs

@@ -5,7 +5,8 @@
       %1 = matmul(%x, %0) : f32[batch, 8] @ "encoder/MatMul"
       return y = %1
     }
-Dimensions that a run computes and what must hold in it stand before `return`: `extent n = %4 <= (2*batch)`, `check %5 "message"`.
+Dimensions that a run computes and what must hold in it stand before `return`: `extent n = %4 <= (2*batch)`, `check %5 "message"`,
+and names of what is strings to the caller: `strings x`.
 Every registered op prints and parses: its attributes are written by what they are (see `_value_text`), those that have their
 default are left out. Small tensors stand in the text, large ones by digest (`tensors_of` gives them). `@` is a node's origin.
 """
@@ -59,6 +60,7 @@ def print_graph(graph: Graph) -> str:
         lines.append(f"  {made} = {op_text(node.op)}{operands} : {', '.join(map(str, node.types))}{_origin(node.origin)}")
     lines += [f"  extent {e.symbol} = {names[e.value]}{_bound(e)}{_origin(e.origin)}" for e in graph.extents]
     lines += [f"  check {names[c.holds]} {json.dumps(c.message)}" for c in graph.checks]
+    lines += [f"  strings {quoted(name)}" for name in graph.texts]
     lines.append(f"  return {', '.join(f'{quoted(name)} = {names[value]}' for name, value in graph.outputs)}")
     return "\n".join([*lines, "}"])
 

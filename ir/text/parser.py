@@ -55,11 +55,14 @@ class Parser:
         s.expect("{")
         extents: list[Extent] = []
         checks: list[Check] = []
+        texts: list[str] = []
         while not s.accept("return"):
             if s.accept("extent"):
                 extents.append(self.extent())
             elif s.accept("check"):
                 checks.append(Check(self.operand(), s.string()))
+            elif s.accept("strings"):
+                texts.append(s.name())
             else:
                 self.statement()
         outputs: list[tuple[str, Value]] = []
@@ -70,7 +73,7 @@ class Parser:
             s.expect("=")
             outputs.append((label, self.operand()))
         s.expect("}")
-        return Graph(tuple(inputs), tuple(outputs), name, tuple(extents), tuple(checks))
+        return Graph(tuple(inputs), tuple(outputs), name, tuple(extents), tuple(checks), tuple(texts))
 
     def extent(self) -> Extent:
         """symbol = value <= (bound)"""

@@ -64,7 +64,7 @@ def test_agrees_with_onnxruntime(name: str) -> None:
         ("LinearRegressor", {"coefficients": [1.0], "targets": 1}, InvalidModel, "1 coefficients"),
         ("LinearRegressor", {"coefficients": [1.0] * 4, "post_transform": "PROBIT"}, Unsupported, "PROBIT"),
         ("OneHotEncoder", {"cats_int64s": [1], "zeros": 0}, Unsupported, "zeros = 0"),
-        ("LabelEncoder", {"keys_strings": ["a"], "values_floats": [1.0]}, Unsupported, "strings"),
+        ("LabelEncoder", {"keys_strings": ["a"], "values_floats": [1.0]}, InvalidModel, "of x's type"),
         ("LabelEncoder", {"keys_floats": [1.0, 2.0], "values_floats": [1.0]}, InvalidModel, "as many keys"),
     ],
 )

@@ -28,7 +28,7 @@ from tgen.ir.graph import Graph
 
 KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
 CHUNKS = 32
-IMPORTED_AT_LEAST = 1926
+IMPORTED_AT_LEAST = 1958
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 DRAWN = tuple(f"test_training_dropout{kind}" for kind in ("", "_mask", "_default", "_default_mask"))

@@ -14,6 +14,7 @@ import numpy as np
 from ..artefact import Artefact, Manifest
 from ..executable import Executable
 from ..ir.errors import InvalidInput, InvalidModel
+from ..texts import TextExecutable, facing
 from .elf_files import what_is_wrong
 from .weights import map_weights_file
 
@@ -48,7 +49,9 @@ class _SharedLibrary:
         return int(self.internals[0] or 0)
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None, weights: str | os.PathLike[str] | None = None) -> Executable:
+def load(
+    path: str | os.PathLike[str], *, threads: int | None = None, weights: str | os.PathLike[str] | None = None
+) -> Executable | TextExecutable:
     """The model in a shared library that `tgen build` (or `tgen.build`) made.
 
     threads: as for `tgen.compile`. weights: the weights file, where the library has one and it is not beside it.
@@ -81,7 +84,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None, weights: s
         "weight_bytes": int(block.size),
         "features": version["needs"],
     }
-    return Executable(Artefact(manifest, b"", block), library, count, report)
+    return facing(Executable(Artefact(manifest, b"", block), library, count, report), manifest.texts)
 
 
 def _weights(library: _SharedLibrary, path: Path, given: str | os.PathLike[str] | None) -> np.ndarray:

@@ -128,6 +128,7 @@ class _Builder:
             self.weight_bytes, segments[0].bytes, segments[0].scratch, tuple(schedule.ranges), tuple(schedule.definitions),
             tuple(segments[1:]), made,
             (*self.messages, *(c.message for c in self.graph.checks)), tuple(self.extents),
+            self.graph.texts,
         )  # fmt: skip
 
     # -- places ------------------------------------------------------------------------------------------------------------

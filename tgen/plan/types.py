@@ -161,7 +161,7 @@ class Plan:
 
     steps: phase by phase; a barrier stands between phases. ranges: of phases, outer ones before those inside them. definitions: phase by phase;
     extents: symbols that the run finds out; segments: of the arena, number k + 1 that of extent k. made: (number of an output whose size a run finds out, its
-    buffer in the arena). messages: what a run may end with: because of an extent, or of a check that a flag belongs to.
+    buffer in the arena). messages: what a run may end with: because of an extent, or of a check that a flag belongs to. texts: see `Graph`.
     """
 
     name: str
@@ -181,6 +181,7 @@ class Plan:
     made: tuple[tuple[int, int], ...] = ()
     messages: tuple[str, ...] = ()
     extents: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @property
     def loops(self) -> tuple[Loop, ...]:

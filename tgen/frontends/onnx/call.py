@@ -23,6 +23,7 @@ from .content import countable
 from .problems import DataDependent
 from .registry import OpMapping, attribute_defaults, decode_attribute, generic, make_op, snake
 from .symbols import type_proto
+from .text import Text
 
 if TYPE_CHECKING:
     from .content import ShapeBuilder
@@ -89,7 +90,14 @@ class Call:
         return self.build.apply(make_op(cls, self), *operands)
 
     def tensor(self, proto: TensorProto) -> Value:
-        """A constant from a tensor attribute."""
+        """A constant from a tensor attribute. Raises Unsupported for strings."""
+        found = self.constant(proto)
+        if isinstance(found, Text):
+            raise Unsupported("strings")
+        return found
+
+    def constant(self, proto: TensorProto) -> Value | Text:
+        """A constant from a tensor attribute, whether of numbers or of strings."""
         return self.importer.tensor(proto, f"{self.op_type} {self.name!r}")
 
     def ints(self, value: Value) -> tuple[DimLike, ...]:

@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
+from ...ir.dtypes import STRING
 from ...ir.errors import InvalidGraph, InvalidInput, InvalidModel, TypeMismatch, Unsupported
-from ...ir.graph import Constant, Graph, Tensor, Value
+from ...ir.graph import Graph, Value
 from ...ir.types import TensorType
 from .. import check_shapes
 from .call import Call, feeding_inputs
@@ -22,6 +23,7 @@ from .registry import find_mapping, schema_of
 from .structure import check_model, describe, names, normal_domain, ordered
 from .symbols import SymbolNames, check_declared, declared_type
 from .tensors import MAX_ELEMENTS, element_type, read_model, to_array
+from .text import Text, constant_text, input_text, packed
 
 # What a mapping raises that takes ranks and entries for what the standard says they are, in a node where they are not.
 STUMBLES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -33,7 +35,7 @@ class Missing:
 
 MISSING = Missing()
 # What a name stands for: a TensorProto is an initialiser that nothing has read yet, None an absent optional.
-Known = Value | Missing | TensorProto | None
+Known = Value | Text | Missing | TensorProto | None
 
 
 @dataclass
@@ -91,15 +93,19 @@ class Importer:
         self.problems.blame(name for extent in self.build.extents for name in feeding_inputs(extent.value))
         self.problems.raise_all(self.what)
         for info, value in outputs:
-            if not isinstance(value, Value):
+            if not isinstance(value, (Value, Text)):
                 raise InvalidModel(f"{self.what}: output {info.name!r} has no value")
             check_declared(info, value.type, f"{self.what}: output {info.name!r}")
             self._output(info.name, value)
         return self.build.build()
 
-    def _output(self, name: str, value: Value) -> None:
+    def _output(self, name: str, value: Value | Text) -> None:
         try:
-            self.build.output(name, value)
+            if isinstance(value, Text):
+                text = packed(self.build, value)
+                self.build.text_output(name, text.bytes, text.ends)
+            else:
+                self.build.output(name, value)
         except InvalidGraph as error:
             raise InvalidModel(f"{self.what}: {error}") from error
 
@@ -130,18 +136,21 @@ class Importer:
         check_shapes(shapes, list(types.values()))
         for name, declared in types.items():
             wanted = declared.substitute(shapes)
-            scope.names[name] = (
-                self._fixed(name, wanted, values[name]) if name in values else self.build.input(name, wanted.dtype, wanted.shape)
-            )
+            if name in values:
+                scope.names[name] = self._fixed(name, wanted, values[name])
+            elif wanted.dtype is STRING:
+                scope.names[name] = input_text(self.build, name, symbols.fresh(f"{name}_bytes"), wanted.shape)
+            else:
+                scope.names[name] = self.build.input(name, wanted.dtype, wanted.shape)
 
-    def _fixed(self, name: str, wanted: TensorType, given: Any) -> Value:
+    def _fixed(self, name: str, wanted: TensorType, given: Any) -> Value | Text:
         array = np.asarray(given)
         fits = array.ndim == wanted.rank and all(isinstance(d, int) is False or d == e for d, e in zip(wanted.shape, array.shape))
-        if not fits or (array.dtype != wanted.dtype.numpy and wanted.dtype.kind != "string"):
+        if not fits or not _is_of(wanted, array):
             raise InvalidInput(f"values: input {name!r} is given {array.dtype}{list(array.shape)}; wanted {wanted}")
-        return self.build.constant(array)
+        return self._constant(array, f"values: input {name!r}")
 
-    def lookup(self, name: str, scope: Scope, reader: str) -> Value | Missing | None:
+    def lookup(self, name: str, scope: Scope, reader: str) -> Value | Text | Missing | None:
         """The value of a name; "" is an absent optional. Reads initialisers when first wanted."""
         if not name:
             return None
@@ -153,24 +162,31 @@ class Importer:
             known = owner.names[name] = self._initialiser(known, scope)
         return known
 
-    def _initialiser(self, tensor: TensorProto, scope: Scope) -> Value | Missing:
+    def _initialiser(self, tensor: TensorProto, scope: Scope) -> Value | Text | Missing:
         try:
             return self._replaced(tensor) if tensor.name in self.weights else self.tensor(tensor, f"initialiser {tensor.name!r}")
         except Unsupported as error:
             self.problems.add("initialiser", "", scope.opsets.get("", 0), str(error), tensor.name)
             return MISSING
 
-    def _replaced(self, tensor: TensorProto) -> Value:
+    def _replaced(self, tensor: TensorProto) -> Value | Text:
         array, what = np.asarray(self.weights[tensor.name]), f"initialiser {tensor.name!r}"
         wanted = TensorType(element_type(tensor.data_type, what), tuple(tensor.dims))
-        if array.dtype != wanted.dtype.numpy or array.shape != wanted.shape:
+        if not _is_of(wanted, array) or array.shape != wanted.shape:
             raise InvalidInput(f"weights: {what} is given {array.dtype}{list(array.shape)}; wanted {wanted}")
-        return self.build.constant(array)
+        return self._constant(array, f"weights: {what}")
 
-    def tensor(self, tensor: TensorProto, what: str) -> Value:
+    def _constant(self, array: np.ndarray, what: str) -> Value | Text:
+        return constant_text(self.build, array, what) if array.dtype.kind in "OSU" else self.build.constant(array)
+
+    def tensor(self, tensor: TensorProto, what: str) -> Value | Text:
         """A constant from a tensor of the model."""
-        array = to_array(tensor, self.folder, f"{self.what}: {what}")
-        return self.build.apply(Constant(Tensor(array)))
+        array = self.array(tensor, f"{self.what}: {what}")
+        return self._constant(array, f"{self.what}: {what}")
+
+    def array(self, tensor: TensorProto, what: str) -> np.ndarray:
+        """The elements of a tensor of the model; strings have the dtype object."""
+        return to_array(tensor, self.folder, what)
 
     def graph(self, graph: GraphProto, parent: Scope, given: Sequence[Value] = ()) -> list[Value]:
         """Results of a subgraph (a branch of If, the body of a loop) for these inputs. Raises Unsupported if something in it is."""
@@ -219,10 +235,11 @@ class Importer:
         from . import functions
 
         function = self.functions.get((domain, node.op_type, node.overload))
-        mapping = None if function else find_mapping(node.op_type, domain, opset)
+        kind = Text if any(isinstance(v, Text) for v in operands) else Value
+        mapping = None if function else find_mapping(node.op_type, domain, opset, kind)
         schema = None if function else schema_of(node.op_type, domain, opset) if domain in scope.opsets else None
         if function is None and mapping is None and not functions.has_body(schema):
-            raise Unsupported("no such operator" if schema is None else "not implemented")
+            raise Unsupported(("no such operator" if schema is None else "not implemented") + " for strings" * (kind is Text))
         if any(isinstance(v, Missing) for v in operands):
             raise Unsupported("")
         call = Call(self, node, domain, opset, self._attributes(node, scope), operands, scope, label, schema)
@@ -265,3 +282,8 @@ class Importer:
                 bound.name = attribute.name
                 found[attribute.name] = bound
         return found
+
+
+def _is_of(wanted: TensorType, array: np.ndarray) -> bool:
+    """Whether an array has the dtype of a type: text may come as str or bytes."""
+    return array.dtype.kind in "OSU" if wanted.dtype is STRING else array.dtype == wanted.dtype.numpy

@@ -19,6 +19,7 @@ from . import mappings  # noqa: F401  (fills the registry)
 from .functions import has_body
 from .registry import FIRST_WHOLE, find_mapping, generic, mapped
 from .tensors import element_type
+from .text import Text
 
 FAMILIES = {
     "float": frozenset(("bf16", "f16", "f32", "f64")),
@@ -51,7 +52,8 @@ def operators() -> list[Operator]:
     for domain, name in sorted({*_standard(), *mapped()}, key=lambda key: (DOMAINS.index(key[0]), key[1])):
         schemas = _schemas().get((domain, name), [])
         newest = schemas[-1] if schemas else None
-        mapping = find_mapping(name, domain, newest.since_version if newest else defs.onnx_opset_version())
+        version = newest.since_version if newest else defs.onnx_opset_version()
+        mapping = find_mapping(name, domain, version) or find_mapping(name, domain, version, over=Text)
         how = "same" if mapping is generic else "own" if mapping else "definition" if has_body(newest) else ""
         versions = tuple(s.since_version for s in schemas if domain or s.since_version >= FIRST_WHOLE or s is newest)
         limits = tuple(dict.fromkeys(_limits(mapping))) if mapping and how == "own" else ()

@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 
 OpMapping = Callable[..., Any]
 FIRST_WHOLE = 6  # the first opset all of whose operators are mapped
-_MAPPINGS: dict[tuple[str, str], list[tuple[int, OpMapping]]] = {}
+_MAPPINGS: dict[tuple[str, str, type], list[tuple[int, OpMapping]]] = {}
 
 
-def onnx_op(*op_types: str, since: int = 1, domain: str = "") -> Callable[[OpMapping], OpMapping]:
+def onnx_op(*op_types: str, since: int = 1, domain: str = "", over: type = Value) -> Callable[[OpMapping], OpMapping]:
     """Registers `mapping(call, *operands) -> Value | tuple of Values` for operators from opset `since` on.
 
-    Operands are Values, in ONNX's order; an optional one that is absent is None or left off.
+    Operands are Values, in ONNX's order; an optional one that is absent is None or left off. over: a mapping over `Text` is for
+    nodes with an operand of that kind.
     """
 
     def register(mapping: OpMapping) -> OpMapping:
         for op_type in op_types:
-            versions = _MAPPINGS.setdefault((domain, op_type), [])
+            versions = _MAPPINGS.setdefault((domain, op_type, over), [])
             versions.append((since, mapping))
             versions.sort(key=lambda v: v[0])
         return mapping
@@ -47,17 +48,20 @@ def onnx_op(*op_types: str, since: int = 1, domain: str = "") -> Callable[[OpMap
 
 def mapped() -> tuple[tuple[str, str], ...]:
     """(domain, operator) of all that have a mapping."""
-    return tuple(_MAPPINGS)
+    return tuple(dict.fromkeys((domain, op_type) for domain, op_type, _ in _MAPPINGS))
 
 
-def find_mapping(op_type: str, domain: str, opset: int) -> OpMapping | None:
-    """The mapping of an operator at a version: the newest that is not newer; or the generic one; None if tgen has none."""
+def find_mapping(op_type: str, domain: str, opset: int, over: type = Value) -> OpMapping | None:
+    """The mapping of an operator at a version: the newest that is not newer; or the generic one; None if tgen has none.
+
+    over: what kind of operands the node has, see `onnx_op`.
+    """
     if not domain and opset < FIRST_WHOLE and not _unchanged(op_type, opset):
         return None
-    fitting = [mapping for since, mapping in _MAPPINGS.get((domain, op_type), ()) if since <= opset]
+    fitting = [mapping for since, mapping in _MAPPINGS.get((domain, op_type, over), ()) if since <= opset]
     if fitting:
         return fitting[-1]
-    return generic if not domain and op_type in ir_classes() else None
+    return generic if over is Value and not domain and op_type in ir_classes() else None
 
 
 def _unchanged(op_type: str, opset: int) -> bool:

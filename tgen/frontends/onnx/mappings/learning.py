@@ -1,4 +1,4 @@
-"""ai.onnx.ml: what scikit-learn's scalers and linear models are exported as, for numbers."""
+"""ai.onnx.ml: what scikit-learn's scalers and linear models are exported as."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ..call import Call
 from ..registry import onnx_op
+from ..text import Text, chosen, places_among
 
 ML = "ai.onnx.ml"
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")  # by number, where an operator names them so
+DEFAULTS = {"i": np.int64(-1), "f": np.float32(-0.0), "O": "_Unused"}  # of a LabelEncoder, by kind of dtype
 ALMOST_ZERO = 1e-7  # what ONNX Runtime takes for a score of 0
 
 
@@ -77,30 +79,32 @@ def linear_regressor(call: Call, x: Value) -> Value:
 
 
 @onnx_op("LinearClassifier", domain=ML)
-def linear_classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
+def linear_classifier(call: Call, x: Value) -> tuple[Value | Text, Value]:
     """(label of the greatest score, scores); scores: x · coefficients [classes, features]ᵀ + intercepts, in float32
 
     One row of coefficients for two classes: the score of the second; the first has the opposite one, or what is left to 1.
     """
-    b, width, named = call.build, x.type.shape[-1], call.attr("classlabels_ints")
+    b, width, named = call.build, x.type.shape[-1], class_labels(call)
     coefficients = np.array(call.required("coefficients"), np.float32)
-    classes = len(named or call.attr("classlabels_strings") or ())
+    classes = len(named)
     if x.type.rank != 2 or not isinstance(width, int) or not width or coefficients.size not in (width, classes * width):
         raise InvalidModel(f"{_named(call)}: {coefficients.size} coefficients for {x.type} and {classes} classes")
     scores = b.matmul(b.cast(x, to=F32), b.constant(np.ascontiguousarray(coefficients.reshape(-1, width).T)))
     if call.attr("intercepts"):
         scores = b.add(scores, b.constant(np.array(call.attr("intercepts"), np.float32)))
     if scores.type.shape[1] == classes:
-        return labels_of(call, b.arg_max(scores, axis=1, keepdims=False), named), transformed(call, scores)
+        return chosen(b, named, b.arg_max(scores, axis=1, keepdims=False)), transformed(call, scores)
     if classes != 2 or call.attr("post_transform") not in ("NONE", "LOGISTIC"):
         raise Unsupported(f"one score for {classes} classes with post_transform {call.attr('post_transform')!r}")
     best = b.cast(b.reshape(b.greater(scores, 0.0), shape=x.type.shape[:1]), to=I64)
-    return labels_of(call, best, named), transformed(call, b.concat(b.neg(scores), scores, axis=1))
+    return chosen(b, named, best), transformed(call, b.concat(b.neg(scores), scores, axis=1))
 
 
-def labels_of(call: Call, places: Value, labels: list[int] | None) -> Value | None:
-    """The labels at these places; None if they are strings."""
-    return None if not labels else call.build.gather(call.build.constant(np.array(labels, np.int64)), places)
+def class_labels(call: Call) -> np.ndarray:
+    """The names of the classes, i64 or str: a vector, empty where the node has none."""
+    if words := call.attr("classlabels_strings"):
+        return np.array(words, object)
+    return np.array(call.attr("classlabels_ints") or call.attr("classlabels_int64s") or (), np.int64)
 
 
 def transformed(call: Call, scores: Value) -> Value:
@@ -130,49 +134,79 @@ def feature_vectorizer(call: Call, *xs: Value) -> Value:
 
 
 @onnx_op("LabelEncoder", domain=ML, since=2)
-def label_encoder(call: Call, x: Value) -> Value:
-    """The value of the key that x equals, else the default. Numbers only: x and values of int64 or float32."""
-    b = call.build
+@onnx_op("LabelEncoder", domain=ML, since=2, over=Text)
+def label_encoder(call: Call, x: Value | Text) -> Value | Text:
+    """The value of the key that x equals, else the default."""
     keys, values, default = (_table(call, name) for name in ("keys", "values", "default"))
-    if keys is None or values is None or not len(keys) == len(values) > 0:
-        raise InvalidModel(f"{_named(call)}: as many keys as values are wanted")
-    fill = default if default is not None else np.array([-1 if values.dtype == np.int64 else 0], values.dtype)
-    table, numbers = b.constant(np.concatenate([fill.reshape(1).astype(values.dtype), values])), np.arange(1, len(keys) + 1)
+    if keys is None or values is None or not len(keys) == len(values) > 0 or _is_text(keys) != isinstance(x, Text):
+        raise InvalidModel(f"{_named(call)}: as many keys as values are wanted, and of x's type, {x.type}")
+    fill = default if default is not None else np.array([DEFAULTS[values.dtype.kind]])
+    if _is_text(fill) != _is_text(values) or fill.size != 1:
+        raise InvalidModel(f"{_named(call)}: the default is no such value")
+    table = np.concatenate([values, fill.reshape(1).astype(values.dtype)])  # the last entry is that of place -1
+    return chosen(call.build, table, _key_places(call, x, keys))
+
+
+def _key_places(call: Call, x: Value | Text, keys: np.ndarray) -> Value:
+    """i64: the place of the key that x equals, the last one of equal ones; -1 where there is none."""
+    b = call.build
+    if isinstance(x, Text):
+        return places_among(b, x, keys.tolist())
+    numbers = np.arange(len(keys))
     same = b.equal(b.unsqueeze(x, axes=(-1,)), b.constant(keys.astype(x.type.dtype.numpy)))
-    at = b.reduce_max(b.where(same, b.constant(numbers), 0), axes=(-1,), keepdims=False)  # of equal keys the last counts
-    if np.isnan(keys).any():
+    at = b.reduce_max(b.where(same, b.constant(numbers), -1), axes=(-1,), keepdims=False)
+    if keys.dtype.kind == "f" and np.isnan(keys).any():
         at = b.where(b.is_nan(x), b.constant(int(numbers[np.isnan(keys)].max())), at)
-    encoded: Value = b.gather(table, at)
-    return encoded
+    return at
+
+
+@onnx_op("CategoryMapper", domain=ML)
+@onnx_op("CategoryMapper", domain=ML, over=Text)
+def category_mapper(call: Call, x: Value | Text) -> Value | Text:
+    """Words to their numbers, or numbers to their words; what is in neither list to a default."""
+    numbers, words = np.array(call.required("cats_int64s"), np.int64), np.array(call.required("cats_strings"), object)
+    if len(numbers) != len(words) or not len(words):
+        raise InvalidModel(f"{_named(call)}: {len(numbers)} numbers for {len(words)} words")
+    if isinstance(x, Text):
+        table = np.append(numbers, np.int64(call.attr("default_int64")))
+        return chosen(call.build, table, _key_places(call, x, words))
+    return chosen(call.build, np.append(words, call.attr("default_string")), _key_places(call, x, numbers))
 
 
 @onnx_op("OneHotEncoder", domain=ML)
-def one_hot_encoder(call: Call, x: Value) -> Value:
-    """[…, categories] in float32: 1 where x, cut to a whole number, is that category. Raises Unsupported if others are an error."""
-    b, categories = call.build, call.attr("cats_int64s")
-    if not categories:
-        raise Unsupported("strings")
+@onnx_op("OneHotEncoder", domain=ML, over=Text)
+def one_hot_encoder(call: Call, x: Value | Text) -> Value:
+    """[…, categories] in float32: 1 where x, a word or cut to a whole number, is that category.
+
+    Raises Unsupported if others are an error.
+    """
+    b, numbers, words = call.build, call.attr("cats_int64s") or (), call.attr("cats_strings") or ()
     if not call.attr("zeros"):
         raise Unsupported("zeros = 0: a run that fails for a number that is no category")
-    whole = b.unsqueeze(b.cast(x, to=I64), axes=(-1,))
-    hot: Value = b.cast(b.equal(whole, b.constant(np.array(categories, np.int64))), to=F32)
+    categories = np.array(words, object) if isinstance(x, Text) else np.array(numbers, np.int64)
+    if not categories.size:
+        raise InvalidModel(f"{_named(call)}: no categories of x's type, {x.type}")
+    if isinstance(x, Text):
+        at, categories = places_among(b, x, words), np.arange(len(words))
+    else:
+        at = b.cast(x, to=I64)
+    hot: Value = b.cast(b.equal(b.unsqueeze(at, axes=(-1,)), b.constant(categories)), to=F32)
     return hot
 
 
 def _table(call: Call, what: str) -> np.ndarray | None:
-    """The attribute that holds keys, values or the default, whatever its type is called. Raises Unsupported for strings."""
+    """The attribute that holds keys, values or the default, whatever its type is called; text has the dtype object."""
     end = "" if what == "default" else "s"
-    if f"{what}_string{end}" in call.given:
-        raise Unsupported("strings")
     if f"{what}_tensor" in call.given:
-        array = call.array(call.tensor(call.attr(f"{what}_tensor")))
-        if array.dtype == object:
-            raise Unsupported("strings")
-        return array.reshape(-1)
-    for kind, dtype in (("int64", np.int64), ("float", np.float32)):
+        return call.importer.array(call.attr(f"{what}_tensor"), _named(call)).reshape(-1)
+    for kind, dtype in (("int64", np.int64), ("float", np.float32), ("string", object)):
         if f"{what}_{kind}{end}" in call.given:
             return np.array(call.attr(f"{what}_{kind}{end}"), dtype).reshape(-1)
     return None
+
+
+def _is_text(array: np.ndarray) -> bool:
+    return array.dtype == object
 
 
 def _columns(call: Call, x: Value, numbers: list[float]) -> np.ndarray:

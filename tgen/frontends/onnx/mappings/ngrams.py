@@ -1,4 +1,4 @@
-"""TfIdfVectorizer: n-grams of a pool, counted in rows of numbers."""
+"""TfIdfVectorizer: n-grams of a pool, counted in rows of numbers or of words."""
 
 from __future__ import annotations
 
@@ -7,26 +7,37 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....ir.dtypes import F32, I64
-from ....ir.errors import InvalidModel, Unsupported
+from ....ir.errors import InvalidModel
 from ....ir.graph import Value
 from ..call import Call
 from ..registry import onnx_op
+from ..text import Text, places_among
 
 MAX_WIDTH = 1 << 31  # columns: more than any machine holds
 
 
+@onnx_op("TfIdfVectorizer", since=9, over=Text)
+def tf_idf_vectorizer_of_words(call: Call, x: Text) -> Value:
+    """Words are numbered, by the pool; all others are -1."""
+    pool = call.required("pool_strings")
+    numbers = {word: k for k, word in enumerate(pool)}
+    return _counted(call, places_among(call.build, x, pool), [numbers[word] for word in pool])
+
+
 @onnx_op("TfIdfVectorizer", since=9)
 def tf_idf_vectorizer(call: Call, x: Value) -> Value:
+    return _counted(call, x, call.required("pool_int64s"))
+
+
+def _counted(call: Call, x: Value, pool: list[int]) -> Value:
     """x [rows, terms] or [terms] → [rows, columns] or [columns]: counts (TF), times the n-gram's weight (TFIDF), or that for any (IDF)."""
     b, mode, columns = call.build, call.required("mode"), np.array(call.required("ngram_indexes"), np.int64)
-    if call.attr("pool_strings"):
-        raise Unsupported("strings")
     least, most, skips = (int(call.required(name)) for name in ("min_gram_length", "max_gram_length", "max_skip_count"))
     sizes = (columns >= 0).all() and columns.size and columns.max() < MAX_WIDTH and 0 < least <= most and skips >= 0
     weights = call.attr("weights") or [1.0] * columns.size
     if not sizes or len(weights) != columns.size or x.type.rank not in (1, 2) or mode not in ("TF", "IDF", "TFIDF"):
         raise _unfit(call, f"{columns.size} ngram_indexes, {len(weights)} weights, lengths {least} to {most} for {x.type}")
-    terms, spans, ends = _tree(_grams(call, columns.tolist(), least, most))
+    terms, spans, ends = _tree(_grams(call, pool, columns.tolist(), least, most))
     width = int(columns.max()) + 1
     rows = b.cast(x if x.type.rank == 2 else b.unsqueeze(x, axes=(0,)), to=I64)
     tables = (b.constant(table) for table in (terms, spans, ends))
@@ -40,9 +51,9 @@ def tf_idf_vectorizer(call: Call, x: Value) -> Value:
     return counts if x.type.rank == 2 else b.squeeze(counts, axes=(0,))
 
 
-def _grams(call: Call, columns: list[int], least: int, most: int) -> dict[tuple[int, ...], int]:
+def _grams(call: Call, pool: list[int], columns: list[int], least: int, most: int) -> dict[tuple[int, ...], int]:
     """Columns by n-gram, of those with `least` to `most` terms. Raises InvalidModel for a pool that is not cut into n-grams."""
-    pool, starts = call.required("pool_int64s"), call.required("ngram_counts")
+    starts = call.required("ngram_counts")
     ends = [*starts[1:], len(pool)]
     if any(not 0 <= s <= e <= len(pool) or (e - s) % n for n, (s, e) in enumerate(zip(starts, ends), 1)):
         raise _unfit(call, f"ngram_counts {starts} of a pool of {len(pool)}")

@@ -17,6 +17,7 @@ from ..agreement import unclamped
 from ..call import Call
 from ..problems import DataDependent
 from ..registry import dtype_attribute, onnx_op
+from ..text import Text, constant_text
 from .found import found_expand, found_range, found_reshape
 
 
@@ -37,21 +38,21 @@ def size(call: Call, x: Value) -> Value:
 
 
 @onnx_op("Constant")
-def constant(call: Call) -> Value:
+def constant(call: Call) -> Value | Text:
     given = [name for name in call.attributes if name.startswith(("value", "sparse_value"))]
     if len(given) != 1:
         raise InvalidModel(f"{call.importer.what}: Constant {call.name!r} needs one value; it has {len(given)}")
     return _constant(call, given[0], call.attributes[given[0]])
 
 
-def _constant(call: Call, name: str, value: Any) -> Value:
+def _constant(call: Call, name: str, value: Any) -> Value | Text:
     kinds = {"value_int": np.int64, "value_ints": np.int64, "value_float": np.float32, "value_floats": np.float32}
     if name == "value":
-        return call.tensor(value)
+        return call.constant(value)
     if name in kinds:
         return call.build.constant(np.array(value, kinds[name]))
     if name in ("value_string", "value_strings"):
-        return call.build.constant(np.array(value, object))
+        return constant_text(call.build, np.array(value, object), f"Constant {call.name!r}")
     raise Unsupported("sparse tensors")
 
 

@@ -14,7 +14,8 @@ from ....ir.ops.trees import AGGREGATES, MODES, TRACKS_NAN
 from ....ir.ops.trees import TreeEnsemble as Ensemble
 from ..call import Call
 from ..registry import onnx_op
-from .learning import ML, labels_of, transformed
+from ..text import Text, chosen
+from .learning import ML, class_labels, transformed
 
 MEMBER = len(MODES)  # a node that asks whether x is one of a set
 
@@ -44,10 +45,10 @@ def regressor(call: Call, x: Value) -> Value:
 
 
 @onnx_op("TreeEnsembleClassifier", domain=ML)
-def classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
+def classifier(call: Call, x: Value) -> tuple[Value | Text, Value]:
     """(label of the greatest score, scores). Of two classes where leaves tell but one score, it is that of the second class."""
-    b, labels = call.build, call.attr("classlabels_int64s")
-    count = len(labels or call.required("classlabels_strings"))
+    b, labels = call.build, class_labels(call)
+    count = len(labels)
     forest, base = _by_node(call, "class"), _numbers(call, "base_values").astype(np.float32)
     single = count == 2 and not forest.targets.any()
     if base.size not in (0, 1 if single else count) or (count == 2 and not single and base.size):
@@ -55,7 +56,7 @@ def classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
     scores = b.cast(_ensemble(call, x, forest, 1 if single else count, "SUM"), to=F32)
     scores = b.add(scores, b.constant(base)) if base.size else scores
     if not single:
-        return labels_of(call, b.arg_max(scores, axis=1, keepdims=False), labels), transformed(call, scores)
+        return chosen(b, labels, b.arg_max(scores, axis=1, keepdims=False)), transformed(call, scores)
     shares = bool((forest.weights >= 0).all())  # then scores are parts of 1
     best = b.reshape(b.greater(scores, 0.5 if shares else 0.0), shape=x.type.shape[:1])
     opposite = b.neg(scores)
@@ -63,7 +64,7 @@ def classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
         pair = b.concat(b.sigmoid(opposite), b.sigmoid(scores), axis=1)
     else:
         pair = b.concat(b.add(opposite, 1.0) if shares else opposite, scores, axis=1)
-    return labels_of(call, b.cast(best, to=I64), labels), pair
+    return chosen(b, labels, b.cast(best, to=I64)), pair
 
 
 @onnx_op("TreeEnsemble", domain=ML, since=5)

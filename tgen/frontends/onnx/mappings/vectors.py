@@ -11,7 +11,8 @@ from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ..call import Call
 from ..registry import onnx_op
-from .learning import ML, labels_of, transformed
+from ..text import Text, chosen
+from .learning import ML, class_labels, transformed
 
 NEARLY = 1e-7  # chances of pairs stay as far from 0 and 1
 
@@ -33,14 +34,14 @@ def svm_regressor(call: Call, x: Value) -> Value:
 
 
 @onnx_op("SVMClassifier", domain=ML)
-def svm_classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
+def svm_classifier(call: Call, x: Value) -> tuple[Value | Text, Value]:
     """(label, scores): every pair of classes has a score, which is a vote for one of them; the class with most votes is the label.
 
     Scores are those of pairs (of two classes: of both, opposite), or chances of classes where there is prob_a. Without vectors a class
     has one score, and the greatest counts.
     """
-    b, labels = call.build, call.attr("classlabels_ints")
-    classes = len(labels or call.attr("classlabels_strings") or ())
+    b, labels = call.build, class_labels(call)
+    classes = len(labels)
     per_class = [int(n) for n in call.attr("vectors_per_class") or ()]
     if not sum(per_class):
         return _without_vectors(call, x, labels, classes)
@@ -52,18 +53,18 @@ def svm_classifier(call: Call, x: Value) -> tuple[Value | None, Value]:
     first, second = (np.array([[c == pair[side] for c in range(classes)] for pair in pairs], np.float32) for side in (0, 1))
     wins = b.cast(b.greater(scores, 0.0), to=F32)
     votes = b.add(b.matmul(wins, b.constant(first - second)), b.constant(second.sum(axis=0)))
-    found = labels_of(call, b.arg_max(votes, axis=1, keepdims=False), labels)
+    found = chosen(b, labels, b.arg_max(votes, axis=1, keepdims=False))
     if call.attr("prob_a"):
         return found, transformed(call, _chances(call, scores, classes, pairs))
     return found, transformed(call, b.concat(b.neg(scores), scores, axis=1) if classes == 2 else scores)
 
 
-def _without_vectors(call: Call, x: Value, labels: list[int] | None, classes: int) -> tuple[Value | None, Value]:
+def _without_vectors(call: Call, x: Value, labels: np.ndarray, classes: int) -> tuple[Value | Text, Value]:
     b, rows, coefficients = call.build, _rows(call, x), _numbers(call, "coefficients")
     if not classes or coefficients.size != classes * rows.type.shape[1]:
         raise _unfit(call, f"{coefficients.size} coefficients for {x.type} and {classes} classes")
     scores = b.add(b.matmul(rows, b.constant(np.ascontiguousarray(coefficients.reshape(classes, -1).T))), _rho(call, 1))
-    return labels_of(call, b.arg_max(scores, axis=1, keepdims=False), labels), transformed(call, scores)
+    return chosen(b, labels, b.arg_max(scores, axis=1, keepdims=False)), transformed(call, scores)
 
 
 def _of_pairs(call: Call, per_class: list[int], pairs: list[tuple[int, int]]) -> np.ndarray:
