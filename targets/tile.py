@@ -23,6 +23,7 @@ class MacTile:
     For the cost model: cycles: of one instruction at full throughput; load_cycles, store_cycles: of an operand from, an accumulator to L1;
     latency: from one instruction to the next on the same accumulator; stream: the share of the bandwidth from L2 and beyond that its
     loads reach. nearest: sums are rounded to nearest; those that are not have no float32 quality, whatever is added up.
+    in_pairs: neighbours along k are added in 16 bits, which saturate: for B whose pairs are small enough for that.
 
     broadcast: A is read one word (k_pack elements) at a time and spread over a vector; otherwise A is a tile of m rows and
     must lie in memory padded to whole tiles.
@@ -45,6 +46,7 @@ class MacTile:
     latency: float = 4.0
     stream: float = 1.0
     nearest: bool = True
+    in_pairs: bool = False
 
     def reference(self, c: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """c[m, n] + a[m, k] @ b[k, n] in the accumulator's dtype; b is given unpacked."""

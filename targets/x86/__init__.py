@@ -10,7 +10,7 @@ from ...ir import dtypes
 from ..target import Caches, Target
 from ..vector import vector_tile
 from .amx import INT8_TILES, TDPBF16PS
-from .dot import bf16_dot, int8_dots, int16_dot
+from .dot import bf16_dot, byte_pairs, int8_dots, int16_dot
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 PAUSE = "call void @llvm.x86.sse2.pause()"
@@ -28,6 +28,8 @@ def _vector_tiles(instruction: str, needs: str, bits: int, registers: int) -> tu
     return floats + tuple(vector_tile(f"vpmul.{d}.{bits}", d, bits // d.bits, needs, registers, 2.0) for d in integers)
 
 
+_TILES = (*_vector_tiles("vfmadd231", "fma", 256, 16), int16_dot(256, "avx2", 16, 0.75))
+
 AVX2 = Target(
     name="avx2",
     triple=TRIPLE,
@@ -36,7 +38,7 @@ AVX2 = Target(
     needs=("avx2", "fma", "f16c", "bmi2"),
     lanes=8,
     registers=16,
-    tiles=(*_vector_tiles("vfmadd231", "fma", 256, 16), int16_dot(256, "avx2", 16, 0.75)),
+    tiles=(*_TILES, byte_pairs()),
     caches=Caches(32 << 10, 512 << 10),
     spin_hint=PAUSE,
 )
@@ -47,7 +49,7 @@ AVX_VNNI = dataclasses.replace(  # Intel's small cores and desktops from Alder L
     cpu="haswell",
     features=(*_V3, "avxvnni"),
     needs=(*AVX2.needs, "avxvnni"),
-    tiles=(*int8_dots(256, "avxvnni", 16), *AVX2.tiles),
+    tiles=(*int8_dots(256, "avxvnni", 16), *_TILES),
     caches=Caches(32 << 10, 1280 << 10),
 )
 

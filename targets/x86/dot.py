@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import llvmlite.ir as ll
+
 from ...ir.dtypes import BF16, F32, I8, I16, I32, U8
 from ..dot import DotTile
 from ..emit import declare
@@ -22,6 +24,22 @@ class MultiplyAddTile(DotTile):
         operands = self.operands(b, x, y)
         types = [o.type for o in operands]
         return b.add(acc, b.call(declare(b.module, f"llvm.{self.intrinsic}", self.vector, types), operands))
+
+
+@dataclass(frozen=True)
+class PairTile(MultiplyAddTile):
+    """Sums of two products of bytes in 16 bits, those of two of them in 32: three instructions."""
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """A register holds ones."""
+        return [(m, n) for m, n in super().blocks() if m * n + n <= self.registers - 3]
+
+    def mac(self, b: Any, acc: Any, x: Any, y: Any) -> Any:
+        pairs = ll.VectorType(ll.IntType(16), 2 * self.n)
+        operands = self.operands(b, x, y)
+        sums = b.call(declare(b.module, f"llvm.{self.intrinsic}", pairs, [o.type for o in operands]), operands)
+        widened = declare(b.module, "llvm.x86.avx2.pmadd.wd", self.vector, [pairs, pairs])
+        return b.add(acc, b.call(widened, [sums, ll.Constant(pairs, [1] * (2 * self.n))]))
 
 
 def bf16_dot(cycles: float) -> DotTile:
@@ -45,3 +63,9 @@ def int16_dot(bits: int, needs: str, registers: int, cycles: float) -> MultiplyA
     """vpmaddwd and vpaddd: exact for all operands, as int32 wraps."""
     intrinsic = {256: "x86.avx2.pmadd.wd", 512: "x86.avx512.pmaddw.d.512"}[bits]
     return MultiplyAddTile(f"vpmaddwd.{bits}", 1, bits // 32, 2, I16, I16, I32, 2, needs, registers, cycles, intrinsic=intrinsic)
+
+
+def byte_pairs() -> PairTile:
+    """vpmaddubsw, vpmaddwd by ones and vpaddd: of unsigned and signed bytes."""
+    name, intrinsic = "vpmaddubsw.256", "x86.avx2.pmadd.ub.sw"
+    return PairTile(name, 1, 8, 4, U8, I8, I32, 4, "avx2", 16, 1.1, intrinsic=intrinsic, in_pairs=True)

@@ -71,8 +71,8 @@ def test_convolutions(seed: int, group: int, inner: int, padded: bool, types: tu
 
 
 U8, S8, F = np.uint8, np.int8, np.float32
-SCALE, ZERO = {"sx": F(0.05), "zx": U8(117)}, {"sy": F(0.07), "zy": U8(103)}
-ANOTHER = {"b": np.arange(0, 250, 10, U8).reshape(5, 5), "sb": F(0.03), "zb": U8(20)}
+SCALE, ZERO = {"sx": F(0.05123), "zx": U8(117)}, {"sy": F(0.07071), "zy": U8(103)}  # no quotient of these makes ties
+ANOTHER = {"b": np.arange(0, 250, 10, U8).reshape(5, 5), "sb": F(0.03377), "zb": U8(20)}
 ON_PICTURES = {**SCALE, **ZERO}
 
 # operator → (shape of x, u8; other operands; attributes)

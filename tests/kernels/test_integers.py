@@ -92,6 +92,20 @@ def test_sums_wrap(target, rng) -> None:
     assert abs(int((x[0].astype(int) - 1) @ (weight[:, 0].astype(int) - 127))) > 2**31
 
 
+@pytest.mark.parametrize("target", [t for t in TARGETS.values() if any(tile.in_pairs for tile in t.tiles)], ids=lambda t: t.name)
+@pytest.mark.parametrize(("large", "small", "fits"), [(64, 64, True), (65, 64, False), (128, 0, True), (-128, -1, False)])
+def test_products_are_added_in_pairs_where_no_numbers_saturate(target, large, small, fits, rng) -> None:
+    k, n = 70, 20
+    weight = np.where(np.arange(k)[:, None] % 2 == 0, large, small) * rng.choice([-1, 1], (k, n))
+    weight = np.where(weight > 127, -weight, weight).astype(np.int8)
+    x = random(rng, "u8", (9, k))
+    x[0] = 255
+    graph = product("u8", weight)
+    tiles = [n.op.tile for n in run_pipeline(graph, pipeline(target)).nodes if isinstance(n.op, TiledContraction)]
+    assert [t.startswith("vpmaddubsw") for t in tiles] == [fits]
+    assert np.array_equal(build_executable(graph, target)(x)[0], wrapped(x, weight))
+
+
 WANTED = {
     "amx": "tdpb",
     "avx512_bf16": "vpdpbusd",

@@ -9,8 +9,10 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..ir.dims import DimLike, evaluate_dim, product, symbols
-from ..ir.dtypes import DType
+from ..ir.dtypes import I8, DType
 from ..ir.graph import Constant, Graph, Value
 from ..ir.types import TensorType
 from ..kernels.specs import ContractKernel, row_blocks
@@ -29,20 +31,23 @@ ONE: Products = ((0, 0),)
 
 @dataclass(frozen=True)
 class Shape:
-    """[m, k]·[k, n]. weights: B is known when compiling. near: a run finds weights in L2 (see `near`), not beyond it."""
+    """[m, k]·[k, n]. weights: B is known when compiling. near: a run finds weights in L2 (see `near`), not beyond it. small: for bytes
+    of A, products of neighbours along k add up to 16 bits whatever A holds.
+    """
 
     m: DimLike
     n: DimLike
     k: DimLike
     weights: bool = False
     near: bool = False
+    small: bool = False
 
     @staticmethod
     def of(a: TensorType, b: Value, near: bool = False) -> Shape:
         """Of matrices a and b: batch axes of a count as rows where b has none."""
         one = all(d == 1 for d in b.type.shape[:-2])
         batch = a.shape[:-2] if one else ()
-        return Shape(product([*batch, a.shape[-2]]), b.type.shape[-1], a.shape[-1], is_weight(b), near)
+        return Shape(product([*batch, a.shape[-2]]), b.type.shape[-1], a.shape[-1], is_weight(b), near, _pairs_fit(b))
 
     @property
     def typical(self) -> tuple[int, int, int]:
@@ -77,6 +82,16 @@ def is_weight(value: Value) -> bool:
     return isinstance(value.op, Constant)
 
 
+def _pairs_fit(b: Value) -> bool:
+    """Whether 255 times the magnitudes of neighbours along k add up to no more than 16 bits hold."""
+    if b.type.dtype is not I8 or b.constant is None:
+        return False
+    sizes = np.abs(b.constant.astype(np.int16))
+    even, odd = sizes[..., ::2, :], sizes[..., 1::2, :]
+    pairs = even[..., : odd.shape[-2], :] + odd
+    return bool(max(pairs.max(initial=0), even.max(initial=0)) <= np.iinfo(np.int16).max // 255)
+
+
 def near(graph: Graph, caches: Caches) -> bool:
     """Whether L2 holds a model's weights from one run to the next, beside all else."""
     weights = (evaluate_dim(node.types[0].bytes, {}) for node in graph.nodes if isinstance(node.op, Constant))
@@ -86,7 +101,7 @@ def near(graph: Graph, caches: Caches) -> bool:
 def candidates(target: Target, types: tuple[DType, DType, DType], shape: Shape, products: Products = ONE) -> Iterator[Choice]:
     """Every tile and block that multiplies these dtypes (of A, B and the accumulator)."""
     for tile in target.tiles:
-        if (tile.a, tile.b, tile.accumulate) == types:
+        if (tile.a, tile.b, tile.accumulate) == types and (shape.small or not tile.in_pairs):
             for block in tile.blocks():
                 yield Choice(tile, block, cycles(tile, block, shape, target.caches, products), len(products))
 
