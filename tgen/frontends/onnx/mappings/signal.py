@@ -36,8 +36,12 @@ def _dft(call: Call, x: Value, length: Value | None, axis: int) -> Value:
 
 @onnx_op("STFT")
 def stft(call: Call, x: Value, step: Value, window: Value | None = None, length: Value | None = None) -> Value:
-    """x [batch, samples, parts] → [batch, frames, frequencies, 2]: frames of `length` samples, `step` apart, times the window."""
+    """x [batch, samples, parts] → [batch, frames, frequencies, 2]: frames of `length` samples, `step` apart, times the window.
+
+    Exporters leave out `parts` where it is 1, and ONNX Runtime takes that.
+    """
     b = call.build
+    x = b.unsqueeze(x, axes=(2,)) if x.type.rank == 2 else x
     (hop,) = call.plain_ints(step, "frame_step")
     if length is not None:
         (size,) = call.plain_ints(length, "frame_length")
