@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from .dims import Dim, DimLike, evaluate_dim, symbols
+from .dims import DimLike, evaluate_dim, plain_symbol, symbols
 from .errors import InvalidInput
 from .types import TensorType
 
@@ -21,11 +21,10 @@ def bind_symbols(specs: Sequence[tuple[str, TensorType]], shapes: Sequence[Seque
         if len(shape) != wanted.rank:
             raise InvalidInput(f"input {name!r} has rank {len(shape)} (shape {list(shape)}); wanted {wanted}")
         for axis, (dim, extent) in enumerate(zip(wanted.shape, shape)):
-            plain = isinstance(dim, Dim) and len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1
-            atom = dim.terms[0][0][0] if plain else None  # type: ignore[union-attr]
-            if isinstance(atom, str) and atom not in values:
-                values[atom] = int(extent)
-                source[atom] = f"{name!r} axis {axis}"
+            symbol = plain_symbol(dim)
+            if symbol is not None and symbol not in values:
+                values[symbol] = int(extent)
+                source[symbol] = f"{name!r} axis {axis}"
             else:
                 pending.append((name, axis, dim, int(extent), wanted, shape))
     for name, axis, dim, extent, wanted, shape in pending:

@@ -98,6 +98,11 @@ class Builder:
         if holds.constant is None or not holds.constant:
             self._checks.append(Check(holds, message))
 
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Those made so far."""
+        return tuple(self._checks)
+
     @contextlib.contextmanager
     def origin(self, name: str) -> Iterator[None]:
         """Nodes made inside carry this name of the source model, for messages."""

@@ -97,6 +97,9 @@ class Dim:
         return mod(other, self)
 
 
+LONGEST = 1024  # symbols and terms of a dimension
+
+
 def symbol(name: str) -> Dim:
     """The symbolic dimension `name`, an identifier such as `batch`."""
     if not re.fullmatch(r"[A-Za-z_]\w*", name) or name in FUNCTIONS:
@@ -223,6 +226,19 @@ def product(dims: Iterable[DimLike]) -> DimLike:
     for dim in dims:
         total = total * dim
     return total
+
+
+def is_short(dim: DimLike) -> bool:
+    """Whether a dimension is one that a model means: what squares itself again and again soon fills any memory."""
+    return not isinstance(dim, Dim) or sum(len(monomial) + 1 for monomial, _ in dim.terms) <= LONGEST
+
+
+def plain_symbol(dim: DimLike) -> str | None:
+    """The symbol that a dimension is; None for every other dimension."""
+    if not isinstance(dim, Dim) or len(dim.terms) != 1:
+        return None
+    ((atoms, factor),) = dim.terms
+    return atoms[0] if factor == 1 and len(atoms) == 1 and isinstance(atoms[0], str) else None
 
 
 def symbols(dim: DimLike) -> Iterator[str]:

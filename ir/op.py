@@ -98,15 +98,10 @@ class Op:
         """The op with symbols in its fields replaced; the same object when it has none."""
         return bind_fields(self, values)
 
-    @classmethod
-    def fields(cls) -> tuple[str, ...]:
-        """Names of the attributes, in order."""
-        return cls.names
-
     @functools.cached_property
     def bodies(self) -> tuple[Expr | LoopProgram, ...]:
         """The expressions and loop programs in attributes."""
-        return tuple(_bodies([getattr(self, name) for name in self.fields()]))
+        return tuple(_bodies([getattr(self, name) for name in self.names]))
 
     @property
     def regions(self) -> tuple[Graph, ...]:

@@ -122,7 +122,7 @@ def _check_hashable(op: Op) -> None:
     try:
         hash(op)
     except TypeError:
-        for name in op.fields():
+        for name in op.names:
             try:
                 hash(getattr(op, name))
             except TypeError as error:

@@ -220,7 +220,7 @@ def graph_digest(graph: Graph) -> str:
         op = (
             node.op.value.digest.hex()
             if isinstance(node.op, Constant)
-            else repr([node.op.name, *(getattr(node.op, name) for name in node.op.fields())])
+            else repr([node.op.name, *(getattr(node.op, name) for name in node.op.names)])
         )
         edges = ",".join(f"{number[v.node]}.{v.index}" for v in node.inputs)
         digest.update(f"{op}({edges}):{node.types}\n".encode())

@@ -210,6 +210,26 @@ def test_function_that_calls_itself(make_model: MakeModel) -> None:
     fails(model, InvalidModel, "calls itself", "loop")
 
 
+def test_functions_that_double(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tgen.frontends.onnx.importer.MAX_NODES", 1000)
+    calls = [[node(f"f{k + 1}", ["a"], ["h"], domain="my"), node(f"f{k + 1}", ["h"], ["b"], domain="my")] for k in range(40)]
+    imports = [helper.make_opsetid("my", 1), helper.make_opsetid("", 17)]
+    bodies = [*calls, [node("Relu", ["a"], ["b"], name="act")]]
+    functions = [helper.make_function("my", f"f{k}", ["a"], ["b"], body, imports) for k, body in enumerate(bodies)]
+    model = make_model([node("f0", ["x"], ["y"], domain="my")], {"x": [2]}, functions=functions, domains=["my"])
+    fails(model, InvalidModel, "1,000 nodes", "f40")
+
+
+def test_sizes_that_square_themselves(make_model: MakeModel) -> None:
+    nodes = [node("Shape", ["x"], ["s0"]), *(node("Mul", [f"s{k}"] * 2, [f"s{k + 1}"]) for k in range(40))]
+    graph = load(make_model([*nodes, node("Expand", ["x", "s40"], ["y"])], {"x": ["n"]}))
+    assert [check.message for check in graph.checks] == ["Expand 'y': entry 0 of the shape is neither 1 nor n"]
+    tiles = [
+        step for k in range(40) for step in (node("Shape", [f"t{k}"], [f"r{k}"]), node("Tile", [f"t{k}", f"r{k}"], [f"t{k + 1}"]))
+    ]
+    fails(make_model([*tiles, node("Identity", ["t40"], ["y"])], {"t0": ["n"]}), InvalidModel, "'t10'", "more than 1024")
+
+
 def external(make_model: MakeModel, folder: Path, **entries: str) -> Path:
     model = mlp(make_model)
     tensor = model.graph.initializer[0]

@@ -11,11 +11,11 @@ import llvmlite.ir as ll
 
 from ..codegen.context import I1, I32, I64, PTR, VOID
 from ..frame import INTERRUPTED, RUNTIME_BYTES, Frame
-from ..ir.dims import Dim, DimLike
+from ..ir.dims import DimLike, plain_symbol
 from ..ir.types import TensorType
 from ..targets.find import FEATURES
 from .detect import emit_version
-from .layout import TENSOR_BYTES, TENSOR_SHAPE, ContextLayout, Status
+from .layout import MESSAGE_BYTES, TENSOR_BYTES, TENSOR_SHAPE, ContextLayout, Status
 from .lifetime import emit_lifetime
 from .model import Library
 from .native import OK, NativeFunction, pointer_table
@@ -56,8 +56,8 @@ def _emit_bind(module: ll.Module, library: Library) -> None:
         tensor, text = f.at(inputs, I64(TENSOR_BYTES * number)), f.text(f"input '{name}'")
         f.pass_on(f.own("check_shape", I32, context, tensor, I64(type_.rank), text))
         for axis, dim in enumerate(type_.shape):
-            symbol = _plain_symbol(dim)
-            if symbol and symbol not in known:
+            symbol = plain_symbol(dim)
+            if symbol is not None and symbol not in known:
                 known.add(symbol)
                 extent = f.item(f.field(tensor, TENSOR_SHAPE, PTR), I64(axis))
                 f.b.store(extent, f.b.gep(symbols, [I64(library.symbols.index(symbol))], source_etype=I64))
@@ -71,14 +71,6 @@ def _emit_bind(module: ll.Module, library: Library) -> None:
         message = "the inputs have sizes that the model does not allow: it has %lld where %lld are needed"
         f.fail_if(f.b.icmp_signed("!=", found, wanted), context, Status.WRONG_SHAPE, message, found, wanted)
     f.finish(OK)
-
-
-def _plain_symbol(dim: DimLike) -> str:
-    """The symbol that a dimension is; "" for every other dimension."""
-    if not isinstance(dim, Dim) or len(dim.terms) != 1:
-        return ""
-    ((atoms, factor),) = dim.terms
-    return atoms[0] if factor == 1 and len(atoms) == 1 and isinstance(atoms[0], str) else ""
 
 
 def _require_extent(f: NativeFunction, context: object, tensor: object, text: object, axis: int, dim: DimLike) -> None:
@@ -211,7 +203,7 @@ def _emit_run(module: ll.Module, library: Library) -> None:
         f.b.store(f.own("checked", I32, context, inputs, outputs), status)
     with f.when(nothing):
         message = f.at(context, I64(_C.MESSAGE))
-        f.foreign("snprintf", I32, message, I64(64), f.text("the array of inputs or of outputs is NULL"), fixed=3)
+        f.foreign("snprintf", I32, message, I64(MESSAGE_BYTES), f.text("the array of inputs or of outputs is NULL"), fixed=3)
     f.b.atomic_rmw("xchg", context, I64(0), "release")
     f.finish(f.b.load(status, typ=I32))
 

@@ -192,9 +192,8 @@ class Emitter:
         lanes = self.scope.lanes
         if lanes == 1 or (looked is None and step in (0, 1)):
             count = lanes if step == 1 else 1
-            one = (
-                value[0] if value[1] <= count else self.b.extract_element(value[0], I32(0))
-            )  # of an axis that has one element only
+            # An axis of one element may have more lanes than are stored.
+            one = value[0] if value[1] <= count else self.b.extract_element(value[0], I32(0))
             self._write(self.spread((one, min(value[1], count)), count), dtype, pointer, base, count)
             return
         spread = self.spread(value, lanes)

@@ -122,7 +122,7 @@ class Call:
         content = self.build.content(value)
         if content is not None:
             return list(content.reshape(-1).tolist())
-        if not feeding_inputs(value):
+        if not feeding_inputs(value) and not names_symbols(value):
             return list(self.ints(value))
         if isinstance(value.op, Concat):
             return [entry for part in value.node.inputs for entry in self.entries(part)]

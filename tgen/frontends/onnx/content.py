@@ -170,7 +170,7 @@ def _fits(content: Content, result: Value) -> bool:
         return all(isinstance(x, (bool, np.bool_)) for x in content.flat)
     low = -(1 << (dtype.bits - 1)) if dtype.kind == "int" else 0
     high = (1 << (dtype.bits - (dtype.kind == "int"))) - 1
-    return all(isinstance(x, Dim) or low <= x <= high for x in content.flat)
+    return all(dims.is_short(x) if isinstance(x, Dim) else low <= x <= high for x in content.flat)
 
 
 def sign(x: DimLike) -> int | None:

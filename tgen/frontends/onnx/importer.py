@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
+from ...ir.dims import LONGEST, DimLike, is_short
 from ...ir.dtypes import STRING
 from ...ir.errors import InvalidGraph, InvalidInput, InvalidModel, TypeMismatch, Unsupported
 from ...ir.graph import Graph, Value
@@ -25,6 +26,7 @@ from .symbols import SymbolNames, check_declared, declared_type
 from .tensors import MAX_ELEMENTS, element_type, read_model, to_array
 from .text import Text, constant_text, input_text, packed
 
+MAX_NODES = 1 << 17  # a few functions that call each other twice are more than any memory holds
 # What a mapping raises that takes ranks and entries for what the standard says they are, in a node where they are not.
 STUMBLES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -78,6 +80,8 @@ class Importer:
         self.problems = Problems()
         self.functions = {(normal_domain(f.domain), f.name, f.overload): f for f in model.functions}
         self.calling: list[str] = []
+        self.count = 0  # nodes so far
+        self.checked: dict[tuple[Value, tuple[DimLike, ...]], Value] = {}  # what holds where these indices are inside these extents
 
     def run(self, shapes: Mapping[str, int], values: Mapping[str, Any]) -> Graph:
         """The graph. shapes: symbols that are fixed; values: inputs that become constants."""
@@ -211,6 +215,11 @@ class Importer:
             self._node(node, scope)
 
     def _node(self, node: NodeProto, scope: Scope) -> None:
+        self.count += 1
+        if self.count > MAX_NODES:
+            raise InvalidModel(
+                f"{self.what}: {scope.path}{describe(node)}: with all functions expanded there are over {MAX_NODES:,} nodes"
+            )
         operands = tuple(self.lookup(name, scope, describe(node)) for name in node.input)
         domain = normal_domain(node.domain)
         label = scope.path + (node.name or next(filter(None, node.output), ""))
@@ -265,7 +274,9 @@ class Importer:
         for value in values:
             elements = value.type.elements if value is not None else 0
             if isinstance(elements, int) and elements > MAX_ELEMENTS:
-                raise InvalidModel(f"{self.what}: {call.op_type} {call.name!r} gives {value.type}: more than any machine holds")
+                raise call.invalid(f"gives {value.type}: more than any machine holds")
+            if value is not None and not all(map(is_short, value.type.shape)):
+                raise call.invalid(f"gives a tensor whose sizes are sums and products of more than {LONGEST} others")
         return values
 
     def _attributes(self, node: NodeProto, scope: Scope) -> dict[str, AttributeProto]:

@@ -150,12 +150,6 @@ def _cut(call: Call, x: Value, before: list[DimLike], after: list[DimLike]) -> V
     return call.build.slice(x, axes=tuple(range(x.type.rank)), starts=tuple(starts), sizes=sizes, steps=(1,) * x.type.rank)
 
 
-@onnx_op("Scatter")
-def scatter(call: Call, x: Value, indices: Value, updates: Value) -> Value:
-    """What ScatterElements was called before opset 11."""
-    return call.build.scatter_elements(x, indices, updates, axis=call.attr("axis", 0))
-
-
 @onnx_op("TensorScatter")
 def tensor_scatter(call: Call, cache: Value, update: Value, start: Value | None = None) -> Value:
     b = call.build

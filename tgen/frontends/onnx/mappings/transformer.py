@@ -8,6 +8,7 @@ from ....ir.graph import Value
 from ..call import Call
 from ..registry import onnx_op
 from .attention import MICROSOFT, signature
+from .places import rows
 
 EPSILON = 1e-12  # ONNX Runtime's default
 ROOT_EPSILON = 1e-5  # the default of normalisation by the root of the mean square
@@ -91,7 +92,7 @@ def rotary_embedding(call: Call, *operands: Value | None) -> Value:
     if places.type.rank == 1:
         steps = b.range(b.constant(0, I64), b.constant(1, I64), size=heads.type.shape[along])
         places = b.unsqueeze(b.add(steps, b.cast(places, to=I64)), axes=(0,))
-    angles = [b.unsqueeze(b.gather(cache, places), axes=(3 - along,)) for cache in (cos, sin)]
+    angles = [b.unsqueeze(rows(call, cache, places), axes=(3 - along,)) for cache in (cos, sin)]
     turned = _turned(call, heads, *angles)
     return b.reshape(turned, shape=x.type.shape)
 
@@ -131,9 +132,9 @@ def embed_layer_normalization(call: Call, *operands: Value | None) -> tuple[Valu
     b, (batch, length) = call.build, ids.type.shape
     if positions is None:
         positions = b.range(b.constant(0, I64), b.constant(1, I64), size=length)
-    total = b.add(b.gather(words, ids), b.gather(places, positions))
+    total = b.add(rows(call, words, ids), rows(call, places, positions))
     if segments is not None:
-        total = b.add(total, b.gather(kinds, segments))
+        total = b.add(total, rows(call, kinds, segments))
     if mask is None:
         count = b.full(b.constant(0, I32), shape=(batch,))
     else:
