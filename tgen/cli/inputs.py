@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tgen.ir.dims import DimLike, evaluate_dim
+from tgen.ir.dtypes import STRING
 from tgen.ir.errors import InvalidInput
 from tgen.ir.graph import Graph, Input, Value
+from tgen.ir.strings import names_outside
 from tgen.ir.types import TensorType
 
 DEFAULT_EXTENTS = {"batch": 1, "batch_size": 1, "N": 1}
@@ -34,10 +36,14 @@ def feeds_for(graph: Graph, files: Sequence[str], shapes: Mapping[str, int], see
 
     files: `NAME=x.npy` or `x.npz`. Inputs without a file get random values: floats are normal, integers that index a table lie
     inside it, other integers are 0 or 1. A symbol without a value in `shapes` or in a file's shape is 1 for a batch, else 16.
-    Raises InvalidInput for an unknown name or a file that holds no array.
+    Raises InvalidInput for an unknown name, a file that holds no array, and for a text without a file: text is not made up.
     """
-    types = graph.input_types
+    types = dict(graph.input_types)
     feeds = load_arrays(files)
+    for name in graph.texts:
+        if ends := types.pop(f"{name}.ends", None):
+            del types[f"{name}.bytes"]
+            types[name] = ends.with_dtype(STRING)
     if unknown := [name for name in feeds if name not in types]:
         raise InvalidInput(f"no input is named {unknown[0]!r}; inputs: {', '.join(types)}")
     extents = dict(shapes)
@@ -50,7 +56,7 @@ def feeds_for(graph: Graph, files: Sequence[str], shapes: Mapping[str, int], see
     for name, wanted in types.items():
         if name not in feeds:
             feeds[name] = random_array(random, wanted, extents, limits.get(name, 2), name)
-    return {name: feeds[name] for name in types}
+    return {name: feeds[name] for name in names_outside(graph.input_types, graph.texts)}
 
 
 def load_arrays(files: Sequence[str]) -> dict[str, np.ndarray]:
@@ -81,7 +87,7 @@ def random_array(random: np.random.Generator, wanted: TensorType, extents: Mappi
 
     values = {s: extents.get(s, DEFAULT_EXTENTS.get(s, DEFAULT_EXTENT)) for s in symbols_of([wanted])}
     shape = tuple(evaluate_dim(d, values) for d in wanted.shape)
-    if wanted.dtype.kind == "string":
+    if wanted.dtype is STRING:
         raise InvalidInput(f"input {name!r} is {wanted}: text is not made up, give it with --input {name}=FILE.npy")
     if wanted.dtype.is_float:
         return random.standard_normal(shape).astype(wanted.dtype.numpy)
