@@ -157,3 +157,17 @@ def test_any_name_can_be_saved(tmp_path: Path) -> None:
         assert sorted(saved.files) == sorted(outputs)
         for name, array in outputs.items():
             np.testing.assert_array_equal(saved[name], array)
+
+
+def test_text_comes_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    node = helper.make_node("StringConcat", ["x", "x"], ["y"])
+    info = helper.make_tensor_value_info("x", TensorProto.STRING, ["n"])
+    graph = helper.make_graph([node], "twice", [info], [onnx.ValueInfoProto(name="y")])
+    model, words, out = (str(tmp_path / name) for name in ("twice.onnx", "words.npy", "out.npz"))
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), model)
+    np.save(words, np.array(["é", "bc"]))
+    assert main(["run", model, "--input", f"x={words}", "--output", out, "--no-cache"]) == 0
+    with np.load(out) as saved:
+        assert saved["y"].tolist() == ["éé", "bcbc"]
+    assert main(["run", model, "--reference"]) != 0
+    assert "text is not made up" in capsys.readouterr().err

@@ -191,6 +191,12 @@ class Call:
         """The error of a node that is not what ONNX says it is."""
         return InvalidModel(f"{self.importer.what}: {self.op_type} {self.name!r} {text}")
 
+    def check_types(self) -> None:
+        """Raises InvalidModel if operands are of types that ONNX does not define."""
+        if self._mixed_types():
+            types = ", ".join(str(v.type) if v is not None else "-" for v in self.operands)
+            raise self.invalid(f"does not take ({types})")
+
     def diagnose(self, error: Exception) -> TgenError:
         """InvalidModel; Unsupported where what an op refuses may be right: a dtype that ONNX allows, an operator of another domain."""
         text = str(error).removeprefix(f"{self.op_type} {self.name!r}: ")

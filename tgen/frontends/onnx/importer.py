@@ -258,6 +258,8 @@ class Importer:
                     found = functions.call_local(call, function)
                 else:
                     call.check_signature(mapping)
+                    if kind is Text:
+                        call.check_types()
                     found = mapping(call, *operands) if mapping else NotImplemented
                     found = functions.expand(call) if found is NotImplemented else found
             except RecursionError as error:

@@ -46,17 +46,17 @@ def measured(call: Call, x: Text) -> Any:
 
 
 @onnx_op("Equal", since=19, over=Text)
-def equal(call: Call, a: Value | Text, other: Value | Text) -> Value:
-    first, second = broadcast_texts(call.build, *_texts(call, a, other))
+def equal(call: Call, a: Text, other: Text) -> Value:
+    first, second = broadcast_texts(call.build, a, other)
     same: Value = call.build.same_text(*first.parts, *second.parts)
     return same
 
 
 @onnx_op("StringConcat", since=20, over=Text)
-def string_concat(call: Call, a: Value | Text, other: Value | Text) -> Text:
+def string_concat(call: Call, a: Text, other: Text) -> Text:
     """Both beside each other are packed, so each pair lies together."""
     b = call.build
-    first, second = merged(b, broadcast_texts(b, *_texts(call, a, other)))
+    first, second = merged(b, broadcast_texts(b, a, other))
     begins, ends = (
         b.concat(b.unsqueeze(x, axes=(-1,)), b.unsqueeze(y, axes=(-1,)), axis=-1)
         for x, y in ((first.begins, second.begins), (first.ends, second.ends))
@@ -122,12 +122,3 @@ def _without(call: Call, words: Text, stops: list[str], exact: bool) -> Text:
     at = b.slice(places, axes=(0,), starts=(0,), sizes=(size,), steps=(1,))
     zero = b.constant(np.zeros(1, np.int64))
     return Text(words.bytes, *(b.gather(b.concat(v, zero, axis=0), at) for v in (words.begins, words.ends)))
-
-
-def _texts(call: Call, *operands: Value | Text) -> tuple[Text, ...]:
-    """The operands. Raises InvalidModel if not all are strings."""
-    texts = tuple(v for v in operands if isinstance(v, Text))
-    if len(texts) != len(operands):
-        types = ", ".join(str(v.type) for v in operands)
-        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} takes strings, given {types}")
-    return texts
