@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .dims import DimLike, evaluate_dim
+from .dtypes import dtype_of
 from .errors import InvalidGraph
 from .expr import Expr, Index, Kept, Load, evaluate_expr, walk
 from .types import TensorType
@@ -131,11 +132,12 @@ def identity(combine: str, dtype: np.dtype) -> np.generic:
         return np.bool_(combine == "and")
     if combine in ("add", "mul"):
         return dtype.type(0 if combine == "add" else 1)
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        return dtype.type(info.min if combine == "max" else info.max)
     if dtype.kind == "b":
         return np.bool_(combine == "min")
+    element = dtype_of(dtype)  # NumPy's own kinds and limits do not include integers of fewer than 8 bits
+    if element.is_integer:
+        least = -(1 << (element.bits - 1)) if element.kind == "int" else 0
+        return dtype.type(least if combine == "max" else least + (1 << element.bits) - 1)
     return dtype.type(-np.inf if combine == "max" else np.inf)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .frame import Frame
 from .ir.dims import DimLike, parse_dim
+from .ir.errors import InvalidInput
 from .ir.types import TensorType, parse_type
 
 _ALIGNMENT = 64
@@ -103,7 +104,10 @@ def serialised(manifest: Manifest, weights: Iterable[np.ndarray], code: Callable
 
 
 def aligned_bytes(size: int) -> np.ndarray:
-    """Uninitialised bytes that begin at a multiple of 64."""
-    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    """Uninitialised bytes that begin at a multiple of 64. Raises InvalidInput if there is no such memory."""
+    try:
+        raw = np.empty(size + _ALIGNMENT, np.uint8)
+    except MemoryError as error:
+        raise InvalidInput(f"{size:,} bytes of memory are needed, more than this process is given") from error
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size]

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import tgen
 import tgen.ir.evaluate
 from tgen.frontends import load
 from tgen.ir.errors import InvalidInput, InvalidModel, TgenError, Unsupported
@@ -228,6 +229,13 @@ def test_sizes_that_square_themselves(make_model: MakeModel) -> None:
         step for k in range(40) for step in (node("Shape", [f"t{k}"], [f"r{k}"]), node("Tile", [f"t{k}", f"r{k}"], [f"t{k + 1}"]))
     ]
     fails(make_model([*tiles, node("Identity", ["t40"], ["y"])], {"t0": ["n"]}), InvalidModel, "'t10'", "more than 1024")
+
+
+def test_constants_that_no_memory_holds(make_model: MakeModel) -> None:
+    doubled = [node("Concat", [f"w{k}"] * 2, [f"w{k + 1}"], axis=0) for k in range(45)]
+    model = make_model([*doubled, node("Identity", ["w45"], ["y"])], {"x": [1]}, constants={"w0": np.ones(2, np.float32)})
+    with pytest.raises(TgenError, match="bytes of memory are needed"):
+        tgen.compile(model, cache=False)
 
 
 def external(make_model: MakeModel, folder: Path, **entries: str) -> Path:

@@ -41,3 +41,15 @@ def test_every_cut(name, dtype, rng) -> None:
         np.testing.assert_allclose(
             executable.run(f)["y"], evaluate(graph, f)["y"], rtol=3e-6 if dtype == "f32" else 1e-13, err_msg=str(extent)
         )
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u4", "i2", "u2"])
+@pytest.mark.parametrize("how", ["arg_max", "arg_min"])
+def test_extremes_of_narrow_integers(how: str, dtype: str, rng: np.random.Generator) -> None:
+    b = Builder()
+    b.output("y", getattr(b, how)(b.input("x", dtype, ("n", 7)), axis=1))
+    graph = b.build()
+    low = -2 if dtype[0] == "i" else 0
+    x = rng.integers(low, low + 4, (5, 7)).astype(graph.input_types["x"].dtype.numpy)
+    wanted = getattr(np, how.replace("_", ""))(x.astype(np.int64), axis=1, keepdims=True)
+    np.testing.assert_array_equal(build_executable(graph).run({"x": x})["y"], wanted)
