@@ -177,3 +177,19 @@ def test_batches_of_rows_count_together(rows: tuple[DimLike | str, ...], rng) ->
     plan = planned(b.build(), DECLARED["avx2"])
     (case,) = plan.steps[0].cases
     assert case.extent == product(x.type.shape[:-1])
+
+
+def test_single_rows_of_a_batch_are_rows(rng) -> None:
+    """Steps of a sequence [t, 1, k] are one matrix, whatever stride the axis of one has; what is added may differ from step to step."""
+    _, weight = operands("f32", 1, 40, 64, rng)
+    b = Builder()
+    x, more = b.unsqueeze(b.input("x", "f32", ("t", 64)), axes=(1,)), b.input("more", "f32", ("t", 1, 40))
+    b.output("y", b.add(b.matmul(x, b.constant(weight)), more))
+    graph = b.build()
+    (kernel, *_) = (k for k in planned(graph, host()).kernels if isinstance(k, ContractKernel))
+    assert kernel.batch == () and str(kernel.rows) == "t"
+    run = build_executable(graph)
+    for t in (1, 7):
+        given = [rng.standard_normal(shape, np.float32) for shape in ((t, 64), (t, 1, 40))]
+        wanted = (given[0].astype(float) @ weight)[:, None] + given[1]
+        np.testing.assert_allclose(run(*given)[0], wanted, rtol=1e-5, atol=1e-5)

@@ -11,7 +11,7 @@ from ..ir.dtypes import DType
 from ..ir.expr import index
 from ..ir.ops.fused import FewRows, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
-from ..kernels.flat import flat_offset, flatten_loads, merge, merge_offset, mergeable
+from ..kernels.flat import direct_axes, flat_offset, flatten_loads, merge, merge_offset, mergeable
 from ..kernels.specs import ContractKernel, ReadWindows
 from .types import Place
 
@@ -121,25 +121,35 @@ def spread(shape: Sequence[DimLike], strides: Sequence[DimLike], batch: Sequence
 
 
 def _batch_merged(kernel: ContractKernel) -> ContractKernel:
-    """The last batch axis joins m when A, B and every access of the epilogue step through both as one."""
+    """The last batch axis joins m when A, B and every access of the epilogue step through both as one; a single row, whatever its
+    stride is, leaves m to it.
+    """
     while kernel.batch:
         last = len(kernel.batch) - 1
-        a = kernel.a_strides
-        if kernel.batch[last] == 1:
-            one = True
-        else:
-            one = kernel.b_strides[last] == 0 and a[last] == a[last + 1] * kernel.rows
-            one = one and mergeable(last, last + 1, kernel.rows, kernel.epilogues, kernel.stores)
-        if not one:
+        gone = last + 1 if kernel.rows == 1 and kernel.batch[last] != 1 else last
+        if not _one_axis(kernel, last, gone):
             break
-        rename = {k: k - 1 for k in range(last + 1, len(kernel.batch) + 2)}
+        a, b = kernel.a_strides, kernel.b_strides
+        rename = {k: k - 1 for k in range(gone + 1, last + 3)}
         kernel = dataclasses.replace(
             kernel,
             batch=kernel.batch[:last],
             rows=kernel.batch[last] * kernel.rows,
-            a_strides=(*a[:last], *a[last + 1 :]),
-            b_strides=(*kernel.b_strides[:last], *kernel.b_strides[last + 1 :]),
-            epilogues=tuple(merge(e, last, rename) for e in kernel.epilogues),
-            stores=tuple(merge_offset(s, last, rename) for s in kernel.stores),
+            a_strides=(*a[:gone], *a[gone + 1 :]),
+            b_strides=(*b[:last], *b[last + 1 :]),
+            epilogues=tuple(merge(e, gone, rename) for e in kernel.epilogues),
+            stores=tuple(merge_offset(s, gone, rename) for s in kernel.stores),
         )
     return kernel
+
+
+def _one_axis(kernel: ContractKernel, last: int, gone: int) -> bool:
+    """Whether batch axis `last` and m can be one axis, without the number `gone` of theirs."""
+    if kernel.batch[last] == 1:
+        return True
+    if kernel.b_strides[last] != 0:
+        return False
+    if kernel.rows == 1:
+        return not any(gone in direct_axes(e) for e in kernel.epilogues)
+    a = kernel.a_strides
+    return a[last] == a[last + 1] * kernel.rows and mergeable(last, last + 1, kernel.rows, kernel.epilogues, kernel.stores)
