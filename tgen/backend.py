@@ -14,72 +14,125 @@ from onnx import helper
 from onnx.backend.base import Backend, BackendRep
 
 from .frontends import load
-from .frontends.onnx import DataDependent
+from .frontends.onnx import DataDependent, import_onnx, is_structured
 from .ir.errors import InvalidInput, Unsupported
 from .ir.graph import Graph
 from .ir.strings import decoded, encoded, names_outside
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+Fed = np.ndarray | list[np.ndarray] | None  # an input: a tensor, a sequence, an absent optional
+Program = Callable[[Mapping[str, Fed]], tuple[Fed, ...]]
 _KEPT = 16  # specialisations of one model that are kept
 
 
 class Prepared(BackendRep):
-    """A model that is ready to run; makes a program for each value of the inputs that hold shapes, if it has such inputs."""
+    """A model that is ready to run.
+
+    Makes a program for each value of the inputs that hold shapes, if it has such inputs. One that takes sequences or optionals is
+    compiled for each set of shapes.
+    """
 
     def __init__(self, model: onnx.ModelProto, make: Callable[[Graph], Run]) -> None:
         initialisers = {t.name for t in model.graph.initializer}
         self._model, self._make = model, make
-        self._inputs = [i.name for i in model.graph.input if i.name not in initialisers]
-        self._outputs = [o.name for o in model.graph.output]
-        self._fixed: tuple[str, ...] = ()
-        self._programs: dict[tuple[Any, ...], tuple[tuple[str, ...], Run]] = {}
+        infos = [i for i in model.graph.input if i.name not in initialisers]
+        self._inputs = [i.name for i in infos]
+        self._structured = [i.name for i in infos if is_structured(i)]
+        self._fixed: list[str] = []  # inputs whose values, and those of which the shapes are compiled into a program
+        self._shaped = self._inputs if self._structured else list[str]()
+        self._programs: dict[tuple[Any, ...], Program] = {}
         try:
-            self._programs[()] = self._program({})
+            if not self._structured:
+                self._programs[()] = self._program({})
         except DataDependent as error:
-            self._fixed = error.inputs
+            self._settle(error)
 
-    def run(self, inputs: Any, **_: Any) -> tuple[np.ndarray, ...]:
-        """Outputs in the model's order. inputs: arrays in the model's order, or by name.
+    def run(self, inputs: Any, **_: Any) -> tuple[Fed, ...]:
+        """Outputs in the model's order. inputs: arrays in the model's order, or by name; a list of arrays is a sequence, None an absent optional.
 
         Raises InvalidInput for a wrong number, name, dtype or shape; Unsupported if the model cannot be specialised to these values.
         """
         feeds = self._named(inputs)
-        key = tuple((f.dtype.str, f.shape, f.tobytes()) for f in (feeds[n] for n in self._fixed if n in feeds))
+        values = [x for x in map(feeds.get, self._fixed) if isinstance(x, np.ndarray)]
+        key = (*self._structures(feeds).items(), *((f.dtype.str, f.shape, f.tobytes()) for f in values))
         if key not in self._programs:
             if len(self._programs) >= _KEPT:
                 self._programs.pop(next(iter(self._programs)))
             self._programs[key] = self._specialised(feeds)
-        wanted, program = self._programs[key]
-        found = program({name: feeds[name] for name in wanted if name in feeds})
-        return tuple(found[name] for name in self._outputs)
+        return self._programs[key](feeds)
 
-    def _named(self, inputs: Any) -> dict[str, np.ndarray]:
+    def _named(self, inputs: Any) -> dict[str, Fed]:
         if isinstance(inputs, Mapping):
             unknown = [name for name in inputs if name not in self._inputs]
             if unknown:
                 raise InvalidInput(f"no input is named {unknown[0]!r}; inputs: {', '.join(self._inputs)}")
-            return {name: np.asarray(x) for name, x in inputs.items()}
+            return {name: self._fed(name, x) for name, x in inputs.items()}
         listed = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if len(listed) != len(self._inputs):
             raise InvalidInput(f"{len(listed)} inputs are given; the model has {len(self._inputs)}: {', '.join(self._inputs)}")
-        return {name: np.asarray(x) for name, x in zip(self._inputs, listed)}
+        return {name: self._fed(name, x) for name, x in zip(self._inputs, listed)}
 
-    def _specialised(self, feeds: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], Run]:
-        """The program for these values of the inputs that hold shapes; settling one may show the next."""
-        fixed = list(self._fixed)
+    def _fed(self, name: str, given: Any) -> Fed:
+        if name in self._structured and (given is None or isinstance(given, (list, tuple))):
+            return None if given is None else [np.asarray(x) for x in given]
+        return np.asarray(given)
+
+    def _specialised(self, feeds: Mapping[str, Fed]) -> Program:
+        """The program for these shapes, and values of the inputs that hold shapes; settling one may show the next."""
         while True:
             try:
-                return self._program({name: feeds[name] for name in fixed if name in feeds})
+                return self._program(feeds)
             except DataDependent as error:
-                more = [name for name in error.inputs if name not in fixed]
-                if not more:
+                if not self._settle(error):
                     raise
-                fixed += more
-                self._fixed = tuple(fixed)
 
-    def _program(self, values: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], Run]:
-        graph = load(self._model, values=values)
-        return tuple(names_outside(graph.input_types, graph.texts)), self._make(graph)
+    def _settle(self, error: DataDependent) -> bool:
+        """Notes what an import asks for; whether that is anything new."""
+        values = [name for name in error.inputs if name not in self._fixed]
+        shapes = [name for name in error.structures if name not in self._shaped]
+        self._fixed, self._shaped = self._fixed + values, self._shaped + shapes
+        return bool(values or shapes)
+
+    def _structures(self, feeds: Mapping[str, Fed]) -> dict[str, Any]:
+        return {name: _structure(feeds[name]) for name in self._shaped if name in feeds}
+
+    def _program(self, feeds: Mapping[str, Fed]) -> Program:
+        values = {name: feeds[name] for name in self._fixed if name in feeds}
+        found = import_onnx(self._model, values=values, structures=self._structures(feeds))
+        wanted = tuple(names_outside(found.graph.input_types, found.graph.texts)) if found.graph else ()
+        run = self._make(found.graph) if found.graph else dict[str, np.ndarray]
+
+        def program(given: Mapping[str, Fed]) -> tuple[Fed, ...]:
+            tensors = _tensors(given)
+            results = run({name: tensors[name] for name in wanted if name in tensors})
+            return tuple(_collected(layout, results) for layout in found.outputs.values())
+
+        return program
+
+
+def _structure(given: Fed) -> Any:
+    """What `load(structures=...)` takes: a shape, those of the elements, or None."""
+    if isinstance(given, list):
+        return tuple(x.shape for x in given)
+    return None if given is None else given.shape
+
+
+def _tensors(feeds: Mapping[str, Fed]) -> dict[str, np.ndarray]:
+    """Inputs of the graph: elements of sequences by their places."""
+    found: dict[str, np.ndarray] = {}
+    for name, given in feeds.items():
+        if isinstance(given, list):
+            found.update((f"{name}.{k}", x) for k, x in enumerate(given))
+        elif given is not None:
+            found[name] = given
+    return found
+
+
+def _collected(layout: str | list[str] | None, results: Mapping[str, np.ndarray]) -> Fed:
+    """An output of the model, from those of the graph."""
+    if isinstance(layout, list):
+        return [results[name] for name in layout]
+    return None if layout is None else results[layout]
 
 
 class TgenBackend(Backend):
@@ -114,7 +167,7 @@ class TgenBackend(Backend):
         return Prepared(model, lambda graph: cls.make(graph, **options))
 
     @classmethod
-    def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **options: Any) -> tuple[np.ndarray, ...]:
+    def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **options: Any) -> tuple[Fed, ...]:
         """Outputs of one run."""
         return cls.prepare(model, device, **options).run(inputs)
 
@@ -126,7 +179,7 @@ class TgenBackend(Backend):
         device: str = "CPU",
         outputs_info: Sequence[tuple[np.dtype[Any], tuple[int, ...]]] | None = None,
         **options: Any,
-    ) -> tuple[np.ndarray, ...]:
+    ) -> tuple[Fed, ...]:
         """Results of one operator. opset_version: which version of it (default: the newest); outputs_info is not needed."""
         version = options.pop("opset_version", onnx.defs.onnx_opset_version())
         names = [name for name in node.input if name]

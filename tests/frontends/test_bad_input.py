@@ -296,4 +296,4 @@ def test_sparse_and_sequence(make_model: MakeModel) -> None:
     model = mlp(make_model)
     model.graph.sparse_initializer.add().values.CopyFrom(numpy_helper.from_array(np.zeros(1, np.float32), "s"))
     model.graph.input.append(helper.make_tensor_sequence_value_info("q", TensorProto.FLOAT, [2]))
-    fails(model, Unsupported, "sparse tensors", "is a sequence")
+    fails(model, Unsupported, "sparse tensors", "is seq(tensor(float))")

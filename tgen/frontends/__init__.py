@@ -38,6 +38,7 @@ def load(
     shapes: Mapping[str, int] | None = None,
     values: Mapping[str, Any] | None = None,
     weights: Mapping[str, Any] | None = None,
+    structures: Mapping[str, Any] | None = None,
 ) -> Graph:
     """The graph of a model.
 
@@ -45,10 +46,13 @@ def load(
     onnx.ModelProto, its bytes, or a Graph. shapes: values for symbolic dimensions, `{"batch": 1, "seq": 128}`.
     values: inputs of an ONNX model that become constants (needed where an input holds a shape); they stop being inputs.
     weights: arrays that replace initialisers of an ONNX model, by name; of the same dtype and shape.
+    structures: for each input of an ONNX model that is a sequence, the number of its elements or a list of their shapes; for each
+    optional, None if it is absent, else True, a shape, or as for a sequence; for tensors their shapes, where those matter. The elements of `x` are inputs `x.0`, `x.1`, … of the
+    graph, those of a sequence that the model gives are outputs of such names; absent optionals are nowhere.
     Raises InvalidModel for a file that is missing, damaged or contradicts itself; Unsupported listing everything tgen has no
     operator for; InvalidInput for a symbol or input that the model does not have.
     """
-    fixed = {"values": values or {}, "weights": weights or {}}
+    fixed = {"values": values or {}, "weights": weights or {}, "structures": structures or {}}
     if isinstance(model, Graph):
         _only_onnx(fixed, "a Graph")
         return fix_symbols(model, shapes)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, defs
 
 from ...ir.dims import Dim, DimLike
@@ -22,7 +21,7 @@ from ...ir.ops.movement import Concat
 from .content import countable
 from .problems import DataDependent
 from .registry import OpMapping, attribute_defaults, decode_attribute, generic, make_op, snake
-from .symbols import type_proto
+from .structured import Item, describe_type, kind_of
 from .text import Text
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Call:
     domain: str
     opset: int
     given: Mapping[str, AttributeProto]
-    operands: tuple[Value | None, ...]
+    operands: tuple[Item | None, ...]
     scope: Scope
     name: str
     schema: defs.OpSchema | None
@@ -157,10 +156,11 @@ class Call:
         return fold(value)
 
     def check_signature(self, mapping: OpMapping | None) -> None:
-        """Raises InvalidModel if the number of inputs or an attribute is not what ONNX defines.
+        """Raises InvalidModel if the number of inputs, a sequence among them, or an attribute is not what ONNX defines.
 
         Where it defines none (of this version, of this domain), what the mapping takes.
         """
+        self._check_kinds()
         if self.schema is None:
             self._check_parameters(mapping)
             return
@@ -187,6 +187,19 @@ class Call:
             except TypeError as error:
                 raise self.invalid(f"has {len(self.operands)} inputs: {error}") from error
 
+    def _check_kinds(self) -> None:
+        """Sequences and optionals are for operators that take them only, and tensors not for those that take nothing else.
+
+        An optional may be given as what it holds.
+        """
+        formals = self.schema.inputs if self.schema else ()
+        for k, item in enumerate(self.operands):
+            takes = formals[min(k, len(formals) - 1)].types if formals else ()
+            if item is None or (isinstance(item, (Value, Text)) and (not takes or any(t.startswith("tensor(") for t in takes))):
+                continue
+            if not {kind_of(item), f"optional({kind_of(item)})"}.intersection(takes):
+                raise self.invalid(f"has input {k} of type {kind_of(item)}")
+
     def invalid(self, text: str) -> InvalidModel:
         """The error of a node that is not what ONNX says it is."""
         return InvalidModel(f"{self.importer.what}: {self.op_type} {self.name!r} {text}")
@@ -194,7 +207,7 @@ class Call:
     def check_types(self) -> None:
         """Raises InvalidModel if operands are of types that ONNX does not define."""
         if self._mixed_types():
-            types = ", ".join(str(v.type) if v is not None else "-" for v in self.operands)
+            types = ", ".join(map(describe_type, self.operands))
             raise self.invalid(f"does not take ({types})")
 
     def diagnose(self, error: Exception) -> TgenError:
@@ -203,7 +216,7 @@ class Call:
         allowed = isinstance(error, WrongDtype) and not self._mixed_types()
         if allowed or (self.schema is None and isinstance(error, TypeMismatch)):
             return Unsupported(text)
-        types = ", ".join(str(v.type) if v is not None else "-" for v in self.operands)
+        types = ", ".join(map(describe_type, self.operands))
         return InvalidModel(f"{self.importer.what}: {self.op_type} {self.name!r}: {text} (inputs: {types})")
 
     def _mixed_types(self) -> bool:
@@ -215,7 +228,7 @@ class Call:
             formal = self.schema.inputs[min(k, len(self.schema.inputs) - 1)]
             if value is None:
                 continue
-            text = _type_text(value)
+            text = kind_of(value)
             if formal.types and text not in formal.types:
                 return True
             if formal.is_homogeneous and bound.setdefault(formal.type_str, text) != text:
@@ -226,11 +239,6 @@ class Call:
 def _kind(attribute: AttributeProto) -> str:
     names = AttributeProto.AttributeType
     return names.Name(attribute.type).lower() if attribute.type in names.values() else f"of kind {attribute.type}"
-
-
-def _type_text(value: Value) -> str:
-    code = type_proto(value.type).tensor_type.elem_type
-    return f"tensor({onnx.TensorProto.DataType.Name(code).lower()})"
 
 
 def feeding_inputs(value: Value) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from ...ir.graph import Value
 from .call import Call
 from .problems import DataDependent, Problems
 from .structure import opsets
+from .structured import Item
 from .symbols import type_proto
 
 
@@ -33,7 +34,7 @@ def call_local(call: Call, function: FunctionProto) -> list[Any]:
         found = _inline(call, function, f"{call.name}/")
     finally:
         call.importer.calling.pop()
-    if any(not isinstance(v, Value) for v, name in zip(found, call.node.output) if name):
+    if any(not isinstance(v, Item) for v, name in zip(found, call.node.output) if name):
         raise Unsupported("")
     return found
 
@@ -64,7 +65,7 @@ def standard_body(call: Call) -> FunctionProto:
         version = _newest(schema.function_opset_versions, call)
         return FunctionProto.FromString(schema.get_function_with_opset_version(version))
     version = _newest(schema.context_dependent_function_opset_versions, call)
-    types = [type_proto(v.type).SerializeToString() if v is not None else b"" for v in call.operands]
+    types = [type_proto(v.type).SerializeToString() if isinstance(v, Value) else b"" for v in call.operands]
     node = _plain_node(call)
     body = schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), types)
     return FunctionProto.FromString(body)

@@ -19,10 +19,12 @@ from ...ir.types import TensorType
 from .. import check_shapes
 from .call import Call, feeding_inputs
 from .content import ShapeBuilder
-from .problems import DataDependent, Problems
+from .interface import Entry, Imported, Layout, Structure, check_named, entry_of, is_structured, layout_of
+from .problems import Problems
 from .registry import find_mapping, schema_of
 from .structure import check_model, describe, names, normal_domain, ordered
-from .symbols import SymbolNames, check_declared, declared_type
+from .structured import Item
+from .symbols import SymbolNames, check_declared
 from .tensors import MAX_ELEMENTS, element_type, read_model, to_array
 from .text import Text, constant_text, input_text, packed
 
@@ -36,8 +38,9 @@ class Missing:
 
 
 MISSING = Missing()
+MOST_TURNS = 1024
 # What a name stands for: a TensorProto is an initialiser that nothing has read yet, None an absent optional.
-Known = Value | Text | Missing | TensorProto | None
+Known = Item | Missing | TensorProto | None
 
 
 @dataclass
@@ -63,12 +66,28 @@ def load_onnx(
     shapes: Mapping[str, int] | None = None,
     values: Mapping[str, Any] | None = None,
     weights: Mapping[str, Any] | None = None,
+    structures: Mapping[str, Structure] | None = None,
 ) -> Graph:
     """The graph of an ONNX model: a path, bytes or onnx.ModelProto. See `tgen.frontends.load`."""
+    found = import_onnx(source, shapes=shapes, values=values, weights=weights, structures=structures)
+    if found.graph is None:
+        raise Unsupported("nothing to compute: every output is an empty sequence or an absent optional")
+    return found.graph
+
+
+def import_onnx(
+    source: Any,
+    *,
+    shapes: Mapping[str, int] | None = None,
+    values: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Any] | None = None,
+    structures: Mapping[str, Structure] | None = None,
+) -> Imported:
+    """As `load_onnx`; the graph, and which of its outputs are the elements of a sequence that the model gives."""
     from . import mappings  # noqa: F401  (fills the registry)
 
     model, folder, what = read_model(source)
-    return Importer(model, folder, what, weights or {}).run(shapes or {}, values or {})
+    return Importer(model, folder, what, weights or {}).run(shapes or {}, values or {}, structures or {})
 
 
 class Importer:
@@ -82,36 +101,39 @@ class Importer:
         self.calling: list[str] = []
         self.count = 0  # nodes so far
         self.checked: dict[tuple[Value, tuple[DimLike, ...]], Value] = {}  # what holds where these indices are inside these extents
+        self.turns = 0  # of loops over sequences, each of which is imported anew
 
-    def run(self, shapes: Mapping[str, int], values: Mapping[str, Any]) -> Graph:
-        """The graph. shapes: symbols that are fixed; values: inputs that become constants."""
+    def run(self, shapes: Mapping[str, int], values: Mapping[str, Any], structures: Mapping[str, Structure]) -> Imported:
+        """The graph. shapes: symbols that are fixed; values: inputs that become constants; structures: what sequences hold."""
         scope = Scope(check_model(self.model, self.what))
         graph = self.model.graph
         self._initialisers(graph, scope)
         unknown = [name for name in self.weights if name not in scope.names]
         if unknown:
             raise InvalidInput(f"weights: {self.what} has no initialiser {unknown[0]!r}")
-        self._inputs(graph, scope, shapes, values)
+        self._inputs(graph, scope, shapes, values, structures)
         self.nodes(graph.node, scope)
         outputs = [(info, self.lookup(info.name, scope, f"output {info.name!r}")) for info in graph.output]
         self.problems.blame(name for extent in self.build.extents for name in feeding_inputs(extent.value))
         self.problems.raise_all(self.what)
-        for info, value in outputs:
-            if not isinstance(value, (Value, Text)):
-                raise InvalidModel(f"{self.what}: output {info.name!r} has no value")
-            check_declared(info, value.type, f"{self.what}: output {info.name!r}")
-            self._output(info.name, value)
-        return self.build.build()
+        layouts = {info.name: self._output(info, item) for info, item in outputs}
+        return Imported(self.build.build() if any(layouts.values()) else None, layouts)
 
-    def _output(self, name: str, value: Value | Text) -> None:
-        try:
-            if isinstance(value, Text):
-                text = packed(self.build, value)
-                self.build.text_output(name, text.bytes, text.ends)
-            else:
-                self.build.output(name, value)
-        except InvalidGraph as error:
-            raise InvalidModel(f"{self.what}: {error}") from error
+    def _output(self, info: onnx.ValueInfoProto, item: Item | Missing | None) -> Layout:
+        if not isinstance(item, Item):
+            raise InvalidModel(f"{self.what}: output {info.name!r} has no value")
+        layout, parts = layout_of(info, item, self.what)
+        for name, value in parts.items():
+            check_declared(info, value.type, f"{self.what}: output {name!r}")
+            try:
+                if isinstance(value, Text):
+                    text = packed(self.build, value)
+                    self.build.text_output(name, text.bytes, text.ends)
+                else:
+                    self.build.output(name, value)
+            except InvalidGraph as error:
+                raise InvalidModel(f"{self.what}: {error}") from error
+        return layout
 
     def _initialisers(self, graph: GraphProto, scope: Scope) -> None:
         for tensor in graph.initializer:
@@ -120,32 +142,45 @@ class Importer:
             scope.names[tensor.name] = tensor
         for sparse in graph.sparse_initializer:
             scope.names[sparse.values.name] = MISSING
-            self.problems.add("initialiser", "", scope.opsets.get("", 0), "sparse tensors", sparse.values.name)
+            self.problems.add("initialiser", "", scope.opsets.get("", 0), Unsupported("sparse tensors"), sparse.values.name)
 
-    def _inputs(self, graph: GraphProto, scope: Scope, shapes: Mapping[str, int], values: Mapping[str, Any]) -> None:
+    def _inputs(
+        self,
+        graph: GraphProto,
+        scope: Scope,
+        shapes: Mapping[str, int],
+        values: Mapping[str, Any],
+        structures: Mapping[str, Structure],
+    ) -> None:
         infos = [i for i in graph.input if i.name not in scope.names]
         if len(set(names(infos))) != len(infos) or "" in names(infos):
             twice = next(n for n in names(infos) if not n or names(infos).count(n) > 1)
             raise InvalidModel(f"{self.what}: two inputs are named {twice!r}")
-        for name in values:
-            if name not in names(infos):
-                raise InvalidInput(f"values: no input is named {name!r}; inputs: {', '.join(names(infos))}")
-        symbols, types = SymbolNames(infos), {}
+        check_named("values", values, names(i for i in infos if not is_structured(i)))
+        check_named("structures", structures, names(infos))
+        symbols, entries = SymbolNames(infos), dict[str, Entry]()
         for info in infos:
             try:
-                types[info.name] = declared_type(info, symbols)
+                entries[info.name] = entry_of(info, symbols, structures)
             except Unsupported as error:
                 scope.names[info.name] = MISSING
-                self.problems.add("input", "", scope.opsets.get("", 0), str(error), info.name)
-        check_shapes(shapes, list(types.values()))
-        for name, declared in types.items():
-            wanted = declared.substitute(shapes)
-            if name in values:
-                scope.names[name] = self._fixed(name, wanted, values[name])
-            elif wanted.dtype is STRING:
-                scope.names[name] = input_text(self.build, name, symbols.fresh(f"{name}_bytes"), wanted.shape)
-            else:
-                scope.names[name] = self.build.input(name, wanted.dtype, wanted.shape)
+                self.problems.add("input", "", scope.opsets.get("", 0), error, info.name)
+        check_shapes(shapes, [t for entry in entries.values() for t in entry.types.values()])
+        for label, entry in entries.items():
+            wanted = {name: declared.substitute(shapes) for name, declared in entry.types.items()}
+            parts = [
+                self._fixed(name, type_, values[name]) if name in values else self._input(name, type_, symbols)
+                for name, type_ in wanted.items()
+            ]
+            scope.names[label] = entry.assemble(parts)
+
+    def _input(self, name: str, wanted: TensorType, symbols: SymbolNames) -> Value | Text:
+        try:
+            if wanted.dtype is STRING:
+                return input_text(self.build, name, symbols.fresh(f"{name}_bytes"), wanted.shape)
+            return self.build.input(name, wanted.dtype, wanted.shape)
+        except InvalidGraph as error:
+            raise InvalidModel(f"{self.what}: {error}") from error
 
     def _fixed(self, name: str, wanted: TensorType, given: Any) -> Value | Text:
         array = np.asarray(given)
@@ -154,7 +189,7 @@ class Importer:
             raise InvalidInput(f"values: input {name!r} is given {array.dtype}{list(array.shape)}; wanted {wanted}")
         return self._constant(array, f"values: input {name!r}")
 
-    def lookup(self, name: str, scope: Scope, reader: str) -> Value | Text | Missing | None:
+    def lookup(self, name: str, scope: Scope, reader: str) -> Item | Missing | None:
         """The value of a name; "" is an absent optional. Reads initialisers when first wanted."""
         if not name:
             return None
@@ -170,7 +205,7 @@ class Importer:
         try:
             return self._replaced(tensor) if tensor.name in self.weights else self.tensor(tensor, f"initialiser {tensor.name!r}")
         except Unsupported as error:
-            self.problems.add("initialiser", "", scope.opsets.get("", 0), str(error), tensor.name)
+            self.problems.add("initialiser", "", scope.opsets.get("", 0), error, tensor.name)
             return MISSING
 
     def _replaced(self, tensor: TensorProto) -> Value | Text:
@@ -193,6 +228,13 @@ class Importer:
         return to_array(tensor, self.folder, what)
 
     def graph(self, graph: GraphProto, parent: Scope, given: Sequence[Value] = ()) -> list[Value]:
+        """As `items`, where all results are tensors."""
+        found = self.items(graph, parent, given)
+        if not all(isinstance(v, Value) for v in found):
+            raise Unsupported("its subgraph gives strings, a sequence or an optional")
+        return found  # type: ignore[return-value]
+
+    def items(self, graph: GraphProto, parent: Scope, given: Sequence[Item] = ()) -> list[Item]:
         """Results of a subgraph (a branch of If, the body of a loop) for these inputs. Raises Unsupported if something in it is."""
         if len(graph.input) != len(given):
             raise InvalidModel(f"{self.what}: subgraph {graph.name!r} has {len(graph.input)} inputs where {len(given)} are given")
@@ -200,9 +242,15 @@ class Importer:
         self._initialisers(graph, scope)
         self.nodes(graph.node, scope)
         found = [self.lookup(info.name, scope, f"subgraph {graph.name!r}") for info in graph.output]
-        if any(not isinstance(v, Value) for v in found):
+        if any(not isinstance(v, Item) for v in found):
             raise Unsupported("its subgraph has unsupported operators")
         return found  # type: ignore[return-value]
+
+    def count_turns(self, count: int) -> None:
+        """Raises Unsupported if the turns of loops over sequences become too many to import."""
+        self.turns += count
+        if self.turns > MOST_TURNS:
+            raise Unsupported(f"loops over sequences of more than {MOST_TURNS} turns in all")
 
     def nodes(self, nodes: Sequence[NodeProto], scope: Scope) -> None:
         """Imports nodes in an order that respects their dependences."""
@@ -226,20 +274,17 @@ class Importer:
         opset = scope.opsets.get(domain, 0)
         try:
             results = self._results(node, domain, opset, operands, scope, label)
-        except DataDependent as error:
-            results = (MISSING,) * len(node.output)
-            self.problems.add(node.op_type, domain, opset, str(error), label, error.inputs)
         except Unsupported as error:
             results = (MISSING,) * len(node.output)
             if str(error):
-                self.problems.add(node.op_type, domain, opset, str(error), label)
+                self.problems.add(node.op_type, domain, opset, error, label)
         for name, value in zip(node.output, results):
             if name:
                 scope.names[name] = value
 
     def _results(
         self, node: NodeProto, domain: str, opset: int, operands: tuple[Any, ...], scope: Scope, label: str
-    ) -> tuple[Value | Missing, ...]:
+    ) -> tuple[Item | Missing, ...]:
         """What a node gives. Raises Unsupported; with an empty text, if that has been told already."""
         from . import functions
 
@@ -268,16 +313,18 @@ class Importer:
                 raise call.diagnose(error) from error
         return self._checked(call, found)
 
-    def _checked(self, call: Call, found: Any) -> tuple[Value, ...]:
+    def _checked(self, call: Call, found: Any) -> tuple[Item, ...]:
         values = tuple(found) if isinstance(found, (tuple, list)) else (found,)
         for k, name in enumerate(call.node.output):
             if name and (k >= len(values) or values[k] is None):
                 raise Unsupported(f"output number {k} ({name!r})")
         for value in values:
-            elements = value.type.elements if value is not None else 0
+            if not isinstance(value, (Value, Text)):
+                continue
+            elements = value.type.elements
             if isinstance(elements, int) and elements > MAX_ELEMENTS:
                 raise call.invalid(f"gives {value.type}: more than any machine holds")
-            if value is not None and not all(map(is_short, value.type.shape)):
+            if not all(map(is_short, value.type.shape)):
                 raise call.invalid(f"gives a tensor whose sizes are sums and products of more than {LONGEST} others")
         return values
 

@@ -11,11 +11,16 @@ _NAMES_SHOWN = 5
 
 
 class DataDependent(Unsupported):
-    """A shape depends on the contents of a tensor. inputs: the graph inputs whose values would settle it (`load(values=...)`)."""
+    """A shape depends on the contents of a tensor, or on what a sequence or optional holds.
 
-    def __init__(self, message: str, inputs: Iterable[str] = ()) -> None:
+    inputs: the graph inputs whose values would settle it (`load(values=...)`); structures: the model's inputs of which must be said how
+    many tensors they are, or of which shape (`load(structures=...)`).
+    """
+
+    def __init__(self, message: str, inputs: Iterable[str] = (), structures: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.inputs = tuple(dict.fromkeys(inputs))
+        self.structures = tuple(dict.fromkeys(structures))
 
 
 @dataclass
@@ -24,13 +29,16 @@ class Problems:
 
     nodes: dict[tuple[str, str, int, str], list[str]] = field(default_factory=dict)
     inputs: dict[str, None] = field(default_factory=dict)
-    settled: bool = True  # whether fixing `inputs` would solve all of it
+    structures: dict[str, None] = field(default_factory=dict)
+    settled: bool = True  # whether fixing `inputs` and `structures` would solve all of it
 
-    def add(self, op_type: str, domain: str, opset: int, reason: str, name: str, inputs: Iterable[str] = ()) -> None:
-        """Notes that a node cannot be imported. inputs: graph inputs whose values would help."""
-        self.nodes.setdefault((op_type, domain, opset, reason), []).append(name)
-        self.inputs.update(dict.fromkeys(inputs))
-        self.settled = self.settled and bool(inputs)
+    def add(self, op_type: str, domain: str, opset: int, error: Unsupported, name: str) -> None:
+        """Notes that a node cannot be imported, and which of the model's inputs would help."""
+        self.nodes.setdefault((op_type, domain, opset, str(error)), []).append(name)
+        needs = (error.inputs, error.structures) if isinstance(error, DataDependent) else ((), ())
+        self.inputs.update(dict.fromkeys(needs[0]))
+        self.structures.update(dict.fromkeys(needs[1]))
+        self.settled = self.settled and any(needs)
 
     def blame(self, inputs: Iterable[str]) -> None:
         """What is missing may be so only because a run finds out shapes from these graph inputs: with their values it may import."""
@@ -58,9 +66,16 @@ class Problems:
             f"  {line}" for line in self.lines()
         )
         if self.settled:
-            hint = ", ".join(f"{name!r}: ..." for name in self.inputs)
-            raise DataDependent(f"{text}\n  fix the values of these inputs: load(..., values={{{hint}}})", self.inputs)
+            if self.structures:
+                text += f"\n  say what these inputs are: load(..., structures={{{_dots(self.structures)}}})"
+            if self.inputs:
+                text += f"\n  fix the values of these inputs: load(..., values={{{_dots(self.inputs)}}})"
+            raise DataDependent(text, self.inputs, self.structures)
         raise Unsupported(text)
+
+
+def _dots(names: Iterable[str]) -> str:
+    return ", ".join(f"{name!r}: ..." for name in names)
 
 
 def _listed(names: list[str]) -> str:

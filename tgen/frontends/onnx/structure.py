@@ -57,7 +57,7 @@ def _texts(part: GraphProto | FunctionProto) -> Iterator[str | bytes]:
     if isinstance(part, GraphProto):
         for info in (*part.input, *part.output):
             yield info.name
-            yield from (d.dim_param for d in info.type.tensor_type.shape.dim if d.HasField("dim_param"))
+            yield from (d.dim_param for d in tensor_of(info.type).shape.dim if d.HasField("dim_param"))
         for tensor in part.initializer:
             yield tensor.name
             yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
@@ -69,6 +69,13 @@ def _texts(part: GraphProto | FunctionProto) -> Iterator[str | bytes]:
             yield from (attribute.name, attribute.ref_attr_name, attribute.t.name)
         for graph in subgraphs(node):
             yield from _texts(graph)
+
+
+def tensor_of(declared: onnx.TypeProto) -> onnx.TypeProto.Tensor:
+    """The type of a tensor, or of the tensors in a sequence or an optional; an empty one where there are none."""
+    while (kind := declared.WhichOneof("value")) in ("sequence_type", "optional_type"):
+        declared = getattr(declared, kind).elem_type
+    return declared.tensor_type
 
 
 def ordered(nodes: Iterable[NodeProto], given: Iterable[str], outer: frozenset[str], what: str) -> list[NodeProto]:

@@ -12,6 +12,8 @@ from ...ir import dims
 from ...ir.dims import DimLike
 from ...ir.errors import InvalidModel, TypeMismatch, Unsupported
 from ...ir.types import TensorType
+from .problems import DataDependent
+from .structure import tensor_of
 from .tensors import checked_shape, element_type
 
 ANY = -1  # what some exporters write for an extent of any size
@@ -21,7 +23,7 @@ class SymbolNames:
     """Identifiers for the dynamic dimensions of a model: `dim_param` where it is one, else made from it, each used once."""
 
     def __init__(self, inputs: Iterable[ValueInfoProto]) -> None:
-        params = [d.dim_param for i in inputs for d in i.type.tensor_type.shape.dim if re.search(r"\w", d.dim_param)]
+        params = [d.dim_param for i in inputs for d in tensor_of(i.type).shape.dim if re.search(r"\w", d.dim_param)]
         self._dims: dict[str, DimLike] = {p: dims.symbol(p) for p in params if is_symbol(p)}
         self._taken = set(self._dims)
         for param in dict.fromkeys(params):
@@ -71,7 +73,7 @@ def declared_type(info: ValueInfoProto, symbols: SymbolNames) -> TensorType:
     tensor = info.type.tensor_type
     dtype = element_type(tensor.elem_type, what)
     if not tensor.HasField("shape"):
-        raise Unsupported(f"{what} has no declared rank")
+        raise DataDependent(f"{what} has no declared rank", structures=(info.name,))
     shape: list[DimLike] = []
     for axis, d in enumerate(tensor.shape.dim):
         if d.HasField("dim_value") and d.dim_value != ANY:

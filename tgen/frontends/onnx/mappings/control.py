@@ -16,25 +16,38 @@ from ....ir.ops.comparison import And
 from ....ir.ops.movement import Squeeze
 from ....ir.ops.scan import Scan, close_over, enclose
 from ....ir.types import TensorType
-from ..call import Call
+from ..call import Call, feeding_inputs
 from ..content import Region
+from ..problems import DataDependent
 from ..registry import onnx_op
+from ..structured import Item, flat, rebuilt, same_structure
+from .unrolling import meets_structures, unrolled
 
 FEW_NODES, FEW_ELEMENTS = 8, 4096  # of a branch: computed in less time than threads need to agree on the way
 
 
 @onnx_op("If")
-def if_(call: Call, condition: Value) -> list[Value]:
+def if_(call: Call, condition: Value) -> list[Item]:
     """A known condition takes its branch; else the run does, or computes both and selects, where they are next to nothing."""
     importer, scope = call.importer, call.scope
     content = call.build.content(condition)
     if content is not None:
         if content.size != 1:
             raise InvalidModel(f"{importer.what}: If {call.name!r} has a condition of {content.size} elements")
-        return importer.graph(call.required("then_branch" if content.reshape(-1)[0] else "else_branch"), scope)
+        return importer.items(call.required("then_branch" if content.reshape(-1)[0] else "else_branch"), scope)
     (yes, one), (no, other) = (_branch(call, name) for name in ("then_branch", "else_branch"))
     if len(yes) != len(no):
         raise InvalidModel(f"{importer.what}: If {call.name!r} has branches with {len(yes)} and {len(no)} outputs")
+    if not all(map(same_structure, yes, no)):
+        raise DataDependent(
+            "a condition that decides how long a sequence is, or whether an optional is there", feeding_inputs(condition)
+        )
+    return rebuilt(yes, _either(call, condition, (flat(yes), one), (flat(no), other)))
+
+
+def _either(call: Call, condition: Value, *ways: tuple[list[Value], Region]) -> list[Value]:
+    """The results of one of two regions that were made."""
+    (yes, one), (no, other) = ways
     if [a.type.rank for a in yes] != [b.type.rank for b in no] and all(map(_squeezed, yes)):
         return yes
     for a, b in zip(yes, no):
@@ -43,13 +56,13 @@ def if_(call: Call, condition: Value) -> list[Value]:
     flag = call.build.reshape(condition, shape=())
     if _is_cheap(yes, one) and _is_cheap(no, other):
         return [call.build.where(flag, a, b) for a, b in zip(yes, no)]
-    return _branched(call, flag, (yes, one), (no, other))
+    return _branched(call, flag, *ways)
 
 
-def _branch(call: Call, name: str) -> tuple[list[Value], Region]:
+def _branch(call: Call, name: str) -> tuple[list[Item], Region]:
     region = call.build.region()
     try:
-        return call.importer.graph(call.required(name), call.scope), region
+        return call.importer.items(call.required(name), call.scope), region
     finally:
         region.close()
 
@@ -97,30 +110,42 @@ def _squeezed(value: Value) -> bool:
 @onnx_op("Scan", since=9)
 def scan(call: Call, *operands: Value) -> list[Value]:
     """Sequences are read along their axes and in their directions, one element a turn."""
-    body, count = call.required("body"), call.required("num_scan_inputs")
+    count = call.required("num_scan_inputs")
     states, sequences = operands[: len(operands) - count], operands[len(operands) - count :]
     axes = call.attr("scan_input_axes") or [0] * count
     turned = call.attr("scan_input_directions") or [0] * count
     moved = [_turned(call, _moved(call, v, axis, 0), way) for v, axis, way in zip(sequences, axes, turned)]
     if not moved:
         raise Unsupported("no sequence")
-    inner = [_input(f"state{k}", v.type) for k, v in enumerate(states)]
-    elements = [_input(f"element{k}", v.type.with_shape(v.type.shape[1:])) for k, v in enumerate(moved)]
-    region = call.build.region()
-    try:
-        results = call.importer.graph(body, call.scope, [*inner, *elements])
-    finally:
-        region.close()
-    found = _repeated(call, region, states, inner, results, list(zip(elements, moved)), moved[0].type.shape[0])
+    found = _scanned(call, states, moved)
     last, stacked = found[: len(states)], found[len(states) :]
     out_axes = call.attr("scan_output_axes") or [0] * len(stacked)
     out_turned = call.attr("scan_output_directions") or [0] * len(stacked)
     return [*last, *(_moved(call, _turned(call, v, way), 0, axis) for v, axis, way in zip(stacked, out_axes, out_turned))]
 
 
+def _scanned(call: Call, states: Sequence[Value], sequences: Sequence[Value]) -> list[Value]:
+    """Last states and stacked results of a Scan's body for each element on the first axes of sequences."""
+    inner = [_input(f"state{k}", v.type) for k, v in enumerate(states)]
+    elements = _elements(sequences)
+    region = call.build.region()
+    try:
+        results = call.importer.graph(call.required("body"), call.scope, [*inner, *elements])
+    finally:
+        region.close()
+    return _repeated(call, region, states, inner, results, list(zip(elements, sequences)), sequences[0].type.shape[0])
+
+
+def _elements(sequences: Sequence[Value]) -> list[Value]:
+    """Inputs of a body for what stands on the first axes of these."""
+    return [_input(f"element{k}", v.type.with_shape(v.type.shape[1:])) for k, v in enumerate(sequences)]
+
+
 @onnx_op("Loop")
-def loop(call: Call, trips: Value | None, condition: Value | None, *states: Value) -> list[Value]:
+def loop(call: Call, trips: Value | None, condition: Value | None, *states: Value) -> Sequence[Item]:
     """Turns up to a number, or while the body says so, or both."""
+    if meets_structures(call):
+        return unrolled(call, trips, condition, *states)
     count = _turns(call, trips)
     start = condition if condition is not None else call.build.constant(True, BOOL)
     known = call.build.content(start)
@@ -243,5 +268,18 @@ def _turned(call: Call, x: Value, backwards: int) -> Value:
 
 
 @onnx_op("Scan", since=8)
-def scan_of_batches(call: Call, *operands: Value | None) -> list[Value]:
-    raise Unsupported("Scan of opset 8, over each entry of a batch")
+def scan_of_batches(call: Call, lengths: Value | None, *operands: Value) -> list[Value]:
+    """A scan over axis 1 for each entry of axis 0: two loops."""
+    if lengths is not None:
+        raise Unsupported("sequences of different lengths")
+    count = call.required("num_scan_inputs")
+    if not 0 < count <= len(operands) or min(v.type.rank for v in operands[-count:]) < 2 or not all(v.type.rank for v in operands):
+        raise call.invalid(f"has no batch of {count} sequences")
+    entries, region = _elements(operands), call.build.region()
+    try:
+        ways = call.attr("directions") or [0] * count
+        moved = [_turned(call, v, way) for v, way in zip(entries[-count:], ways)]
+        results = _scanned(call, entries[:-count], moved)
+    finally:
+        region.close()
+    return _repeated(call, region, [], [], results, list(zip(entries, operands)), operands[0].type.shape[0])

@@ -8,10 +8,11 @@ from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ..call import Call
 from ..registry import onnx_op
+from ..structured import Item
 
 
 @onnx_op("Identity")
-def identity(call: Call, x: Value) -> Value:
+def identity(call: Call, x: Item) -> Item:
     return x
 
 
