@@ -22,7 +22,7 @@ def test_every_aim_has_a_row() -> None:
     lengths, precisions = ("16", "128", "256"), ("highest", "high", "medium")
     encoders = {f"minilm-{length}-{precision}" for length in lengths for precision in precisions}
     libraries = {f"library-{what}" for what in ("build", "call", "start", "speed")}
-    zoo = {f"zoo-{what}" for what in ("ddddocr", "magika", "minilm-int8", "vit-saliency")}
+    zoo = {f"zoo-{what}" for what in ("ddddocr", "magika", "minilm-int8", "silero-vad", "vit-saliency")}
     ocr = {f"zoo-ocr-{what}" for what in ("detection", "orientation", "recognition")}
     assert set(names) == {
         *encoders,
