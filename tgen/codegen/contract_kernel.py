@@ -18,7 +18,7 @@ from ..ir import mathlib
 from ..ir.dims import product
 from ..kernels.specs import ContractKernel
 from ..targets.tile import MacTile
-from .context import I64, PTR, FunctionContext
+from .context import I1, I64, PTR, FunctionContext
 from .loop_kernel import KERNEL_ARGUMENTS
 from .mend import mend
 from .micro_kernel import Access, call_micro_kernel, row_variants
@@ -76,7 +76,7 @@ class _ContractEmitter:
             a = self._operands(0, kernel.a_parts, position, kernel.a_strides)
             b = self._operands(kernel.a_parts, kernel.b_parts, [*position, self.b.mul(panel, I64(kernel.panels))], kernel.b_strides)
             column = self.b.mul(panel, I64(kernel.panel))
-            width = c.minimum(self.b.sub(columns, column), I64(kernel.panel))
+            width = I64(kernel.panel) if self._divides(kernel.panel) else c.minimum(self.b.sub(columns, column), I64(kernel.panel))
             self._find_rows(first_row, last_row)
             with self._depth_blocks() as (k, along, depth, segments, last), c.loop(first_row, last_row, self.block_rows) as at:
                 row, count = self._cut(at, first_row, last_row)
@@ -101,6 +101,9 @@ class _ContractEmitter:
         size = I64(kernel.depth_block)
         if windows is None:
             depth, stride = c.dim(kernel.depth), self._strides()[1]
+            if isinstance(kernel.depth, int) and kernel.depth <= kernel.depth_block:
+                yield I64(0), I64(0), depth, None, I1(1)
+                return
             with c.loop(I64(0), c.maximum(depth, I64(1)), kernel.depth_block) as k:
                 last = self.b.icmp_signed(">=", self.b.add(k, size), depth)
                 yield k, self.b.mul(k, stride), c.minimum(self.b.sub(depth, k), size), None, last
@@ -252,17 +255,27 @@ class _ContractEmitter:
             else:
                 self._whole_or_part(axes, out, start, column, width)
 
+    def _divides(self, size: int) -> bool:
+        """Whether the columns are whole pieces of `size`, as far as known: then no code is made for a last piece that is smaller."""
+        return isinstance(self.kernel.columns, int) and self.kernel.columns % size == 0
+
     def _whole_or_part(self, axes: dict[int, Any], out: Any, start: Any, column: Any, width: Any) -> None:
-        panel, lanes = self.kernel.panel, self.lanes
-        with self.b.if_else(self.b.icmp_signed("==", width, I64(panel))) as (full, part):
+        if self._divides(self.kernel.panel):
+            self._whole(axes, out, start, column)
+            return
+        with self.b.if_else(self.b.icmp_signed("==", width, I64(self.kernel.panel))) as (full, part):
             with full:
-                for j in range(0, panel, lanes):
-                    self._finish(axes, out, start, column, I64(j), lanes)
+                self._whole(axes, out, start, column)
             with part:
-                whole = self.b.and_(width, I64(-lanes))
-                with self.c.loop(I64(0), whole, lanes) as j:
-                    self._finish(axes, out, start, column, j, lanes)
-                self._tail(axes, out, start, column, whole, width)
+                whole = self.b.and_(width, I64(-self.lanes))
+                with self.c.loop(I64(0), whole, self.lanes) as j:
+                    self._finish(axes, out, start, column, j, self.lanes)
+                if not self._divides(self.lanes):
+                    self._tail(axes, out, start, column, whole, width)
+
+    def _whole(self, axes: dict[int, Any], out: Any, start: Any, column: Any) -> None:
+        for j in range(0, self.kernel.panel, self.lanes):
+            self._finish(axes, out, start, column, I64(j), self.lanes)
 
     def _tail(self, axes: dict[int, Any], out: Any, start: Any, column: Any, first: Any, last: Any) -> None:
         with self.c.loop(first, last) as j:
