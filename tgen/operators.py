@@ -30,9 +30,24 @@ ONNX operators of the same name map to these by themselves; others are listed in
 """
 
 
+SUITE = """
+## Cases of ONNX's standard suite that do not pass
+
+Of the 2,024 cases (node, simple, pytorch-converted, pytorch-operator) of onnx 1.23.2 all others pass, in the interpreter and as compiled code; a test keeps this list so.
+
+| cases | why |
+|---|---|
+| `test_image_decoder_*` | files of pictures are read before a model sees them |
+| `test_gradient_*` | training |
+| `test_bernoulli*` | what is wanted are draws of another generator; dtype, shape and range are compared |
+| `test_training_dropout*` | likewise: `test_training_dropout_zero_ratio*`, where nothing is drawn, pass |
+| `test_dft_inverse*` | what is wanted is the rounding noise of one transform in float32; tgen gives its exact zeros |
+"""
+
+
 def table() -> str:
     """The page: a line for each operator, by name; then ONNX's operators."""
-    return HEAD + "".join(_line(OPS[name]) for name in sorted(OPS) if name not in HIDDEN) + "\n" + page()
+    return HEAD + "".join(_line(OPS[name]) for name in sorted(OPS) if name not in HIDDEN) + "\n" + page() + SUITE
 
 
 def _line(cls: type[Op]) -> str:
