@@ -81,7 +81,8 @@ def test_stacking_without_a_limit_is_told() -> None:
 
 
 RUN = """
-import sys, numpy, tgen
+import signal, sys, numpy, tgen
+signal.signal(signal.SIGINT, signal.default_int_handler)  # Python has none where its parent ignores the signal
 run = tgen.compile(sys.argv[1], cache=False, threads=2)
 limit = numpy.array(5, numpy.float32)
 print("begins", flush=True)
@@ -97,8 +98,11 @@ def test_an_endless_loop_ends_with_ctrl_c(tmp_path: Path) -> None:
     model = tmp_path / "endless.onnx"
     onnx.save(grows(trips=False, stacks=False), model)
     with subprocess.Popen([sys.executable, "-c", RUN, str(model)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "begins\n"
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "begins\n"
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0 and out == "[2.5, 2.5, 2.5]\n"
