@@ -67,6 +67,18 @@ CASES: dict[str, tuple[onnx.ModelProto, list[Feeds]]] = {
         [{"s": ints(*s)} for s in [(1, 2, 3), (2, 1, 0), (1 << 31, 1 << 31, 4), (1, -1, 2)]],
     ),
     "top k": (one("TopK", [SHAPED, ("k", INT64, [1])], {}, results=2), [{"x": X, "k": ints(k)} for k in [1, 4, 5, -1, 0]]),
+    "split": (
+        one("Split", [SHAPED, ("s", INT64, [3])], {}, results=3),
+        [{"x": X.repeat(2, axis=0), "s": ints(*s)} for s in [(1, 2, 1), (4, 0, 0), (0, 1, 3), (1, 2, 2), (5, -1, 0), (1, 1, 1)]],
+    ),
+    "pad": (
+        one("Pad", [SHAPED, ("s", INT64, [6])], {}),
+        [{"x": X, "s": ints(*s)} for s in [(0, 1, 2, 3, 0, 1), (0, 0, 0, 0, 0, 0), (-1, 2, -2, 0, -2, 3), (1, -1, 0, -1, -2, -1)]],
+    ),
+    "trilu": (
+        one("Trilu", [SHAPED, ("k", INT64, [])], {}),
+        [{"x": X, "k": np.array(k)} for k in [0, 1, -1, 4, -4, 100, -100]],
+    ),
     "one hot": (
         one("OneHot", [("i", INT64, ["n"]), ("d", INT64, [])], {"v": np.array([0, 1], np.float32)}),
         [{"i": ints(0, 2, 1), "d": np.array(d)} for d in [3, 2, 7, -1]],

@@ -13,6 +13,7 @@ from ....ir.types import broadcast
 from ..call import Call
 
 Entry = int | Dim | Value
+FAR = 1 << 32  # more than any axis has
 
 
 def number(call: Call, entry: Entry) -> Value:
@@ -35,6 +36,41 @@ def found_slice(call: Call, dim: DimLike, start: Entry, end: Entry, step: int) -
     span = b.sub(last, first) if step > 0 else b.sub(first, last)
     count = b.div(b.add(b.max(span, zero), abs(step) - 1), number(call, abs(step)))
     return b.extent(b.max(first, zero), most=dim), b.extent(count, most=dim)
+
+
+def found_offset(call: Call, entry: Entry) -> DimLike:
+    """A position or distance of either sign, at most FAR; two extents where a run finds it out."""
+    if not isinstance(entry, Value):
+        return entry
+    b = call.build
+    near = b.min(b.max(entry, -FAR), FAR)
+    return b.extent(b.max(near, 0), most=FAR) - b.extent(b.max(b.neg(near), 0), most=FAR)
+
+
+def found_pads(call: Call, extents: Sequence[DimLike], pads: Sequence[Entry]) -> tuple[DimLike, ...]:
+    """What is added before and after each axis, less than 0 where elements are taken away: never more than there are."""
+    b, zero, count = call.build, number(call, 0), len(extents)
+    found: list[DimLike] = [0] * len(pads)
+    for axis, extent in enumerate(extents):
+        left = number(call, extent)
+        for side in (axis, axis + count):
+            entry = number(call, pads[side])
+            cut = b.min(b.max(b.neg(entry), zero), left)
+            found[side] = b.extent(b.max(entry, zero)) - b.extent(cut, most=extent)
+            left = b.sub(left, cut)
+    return tuple(found)
+
+
+def found_split(call: Call, whole: DimLike, sizes: Sequence[Entry]) -> tuple[DimLike, ...]:
+    """Extents of parts; a run in which they are not those of the axis raises InvalidInput."""
+    b, left, found = call.build, number(call, whole), list[DimLike]()
+    for entry in sizes[:-1]:
+        part = b.min(b.max(number(call, entry), number(call, 0)), left)
+        b.check(b.equal(part, number(call, entry)), f"Split {call.name!r}: parts are negative or more than the axis has")
+        found.append(b.extent(part, most=whole))
+        left = b.sub(left, part)
+    b.check(b.equal(left, number(call, sizes[-1])), f"Split {call.name!r}: parts have another sum than the axis has elements")
+    return (*found, whole - sum(found))
 
 
 def found_range(call: Call, start: Value, limit: Value, delta: Value) -> DimLike:

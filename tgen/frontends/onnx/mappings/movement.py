@@ -15,7 +15,7 @@ from ....ir.op import normalise_axis
 from ....ir.ops.movement import resolve_slice
 from ..call import Call
 from ..registry import onnx_op
-from .found import Entry, found_slice
+from .found import Entry, found_offset, found_pads, found_slice, found_split
 
 
 @onnx_op("Transpose")
@@ -70,7 +70,13 @@ def split_attribute(call: Call, x: Value) -> Any:
 def split(call: Call, x: Value, sizes: Value | None = None) -> Any:
     """Equal parts if no sizes are given; from opset 18 on the last may be smaller."""
     parts = call.attributes.get("num_outputs", len(call.node.output))
-    return _split(call, x, call.ints(sizes) if sizes is not None else None, parts, call.opset < 18)
+    if sizes is None:
+        return _split(call, x, None, parts, call.opset < 18)
+    entries = call.entries(sizes)
+    if any(isinstance(e, Value) for e in entries):
+        axis = normalise_axis(call.attr("axis", 0), x.type.rank, "split")
+        return call.build.split(x, axis=axis, sizes=found_split(call, x.type.shape[axis], entries))
+    return _split(call, x, call.ints(sizes), parts, call.opset < 18)
 
 
 def _split(call: Call, x: Value, sizes: tuple[DimLike, ...] | None, parts: int, equal: bool) -> Any:
@@ -97,6 +103,10 @@ def pad_attributes(call: Call, x: Value) -> Value:
 def pad(call: Call, x: Value, pads: Value, fill: Value | None = None, axes: Value | None = None) -> Value:
     value = call.build.reshape(fill, shape=()) if fill is not None else _zero(call, x)
     along = call.plain_ints(axes, "axes") if axes is not None else tuple(range(x.type.rank))
+    entries = call.entries(pads) if call.attr("mode") == "constant" else list(call.ints(pads))
+    if len(entries) == 2 * len(along) and any(isinstance(e, Value) for e in entries):
+        extents = [x.type.shape[normalise_axis(axis, x.type.rank, "pad")] for axis in along]
+        return _pad(call, x, found_pads(call, extents, entries), value, along)
     return _pad(call, x, call.ints(pads), value, along)
 
 
@@ -171,8 +181,8 @@ def one_hot(call: Call, indices: Value, depth: Value, values: Value) -> Value:
 
 @onnx_op("Trilu")
 def trilu(call: Call, x: Value, k: Value | None = None) -> Value:
-    (diagonal,) = call.ints(k) if k is not None else (0,)
-    return call.build.trilu(x, k=diagonal, upper=bool(call.attr("upper")))
+    (diagonal,) = call.entries(k) if k is not None else (0,)
+    return call.build.trilu(x, k=found_offset(call, diagonal), upper=bool(call.attr("upper")))
 
 
 @onnx_op("SpaceToDepth", since=28)
