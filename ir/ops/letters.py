@@ -20,7 +20,7 @@ class ReplacedLetters(Op):
     """(u8[2·bytes], ends i64): strings with their letters replaced; string i begins at 2·begins[i]
 
     Operands: bytes, begins, ends of strings that do not overlap; letters i32[n], ascending, and what stands for them, i32[n], as
-    code points; in UTF-8 at most twice as long. What is no UTF-8 stays.
+    code points; in UTF-8 at most twice as long. What is no UTF-8 stays. Bytes behind a string are 0; those of what no string holds are not defined.
     """
 
     def infer(self, text: TensorType, begins: TensorType, ends: TensorType, *tables: TensorType) -> tuple[TensorType, TensorType]:
@@ -82,6 +82,8 @@ def replaced_letters(
                     to += 1
                     at += 1
         stops[i] = to
+        for k in range(to, 2 * ends[i]):
+            out[k] = 0
 
 
 def letter_size(text: Any, at: int, end: int) -> int:

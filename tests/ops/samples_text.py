@@ -18,11 +18,11 @@ LETTERS = ["a", "b", "B", "-", " ", "ß", "é", "É", "ﬁ", "ı", "\u2003", "�
 Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def spans(words: Sequence[str], shape: tuple[int, ...], order: Sequence[int]) -> Spans:
-    """bytes, begins, ends of these words, which lie in another order than they count, and with a gap before each."""
+def spans(words: Sequence[str], shape: tuple[int, ...], order: Sequence[int], gap: bytes = b"??") -> Spans:
+    """bytes, begins, ends of these words, which lie in another order than they count, with a gap before each."""
     begins, ends, whole = np.zeros(len(words), np.int64), np.zeros(len(words), np.int64), b""
     for k in order:
-        whole += b"??"
+        whole += gap
         begins[k], whole = len(whole), whole + words[k].encode()
         ends[k] = len(whole)
     return np.frombuffer(whole, np.uint8), begins.reshape(shape), ends.reshape(shape)
@@ -103,8 +103,9 @@ def _samples(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample(OPS["text_places"](), (*text, *known), where)
     pattern = "[^a]*(ß|[é-漢])+.?"
     yield Sample(OPS["matched_text"](), (*text, *automaton(pattern)), _matches(pattern))
+    packed = spans(words, (5, 4), order.tolist(), gap=b"")  # what is between strings is not written
     for upper in (True, False):
-        yield Sample(OPS["replaced_letters"](), (*text, *letter_table(upper)), _replaced(upper))
+        yield Sample(OPS["replaced_letters"](), (*packed, *letter_table(upper)), _replaced(upper))
     for mark, splits, most in (("", -1, 4), ("", 1, 3), ("-", -1, 2), ("ab", 0, 1), ("é", 2, 0)):
         split = _pieces(most, splits, mark)
         operand = np.frombuffer(mark.encode(), np.uint8)

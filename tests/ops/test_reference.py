@@ -12,7 +12,18 @@ from .samples import Sample, check, samples
 pytestmark = pytest.mark.peer("onnx", "onnxruntime")
 
 # sources, and what passes make of other ops (tests/fusion, tests/kernels)
-NOT_SAMPLED = {"input", "constant", "loops", "contraction", "tiled_contraction", "pack_a", "pack_b", "attend", "tiled_attend"}
+NOT_SAMPLED = {
+    "input",
+    "constant",
+    "loops",
+    "contraction",
+    "tiled_contraction",
+    "pack_a",
+    "pack_b",
+    "attend",
+    "tiled_attend",
+    "branch",
+}  # branches: tests/plan
 
 
 def run(sample: Sample) -> tuple[np.ndarray, ...]:

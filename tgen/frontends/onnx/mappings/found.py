@@ -55,7 +55,8 @@ def found_pads(call: Call, extents: Sequence[DimLike], pads: Sequence[Entry]) ->
         left = number(call, extent)
         for side in (axis, axis + count):
             entry = number(call, pads[side])
-            cut = b.min(b.max(b.neg(entry), zero), left)
+            cut = b.neg(b.max(b.min(entry, zero), b.neg(left)))
+            b.check(b.equal(b.neg(cut), b.min(entry, zero)), f"{call.op_type} {call.name!r}: takes away more than axis {axis} has")
             found[side] = b.extent(b.max(entry, zero)) - b.extent(cut, most=extent)
             left = b.sub(left, cut)
     return tuple(found)
