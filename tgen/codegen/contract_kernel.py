@@ -69,6 +69,7 @@ class _ContractEmitter:
         panels = e.sdiv(e.add(columns, I64(kernel.panel - 1)), I64(kernel.panel))
         row_blocks = e.sdiv(e.add(rows, I64(kernel.ROW_BLOCK - 1)), I64(kernel.ROW_BLOCK))
         batch = [c.dim(d) for d in kernel.batch]
+        self.found = c.slot(I64, I64(-1))  # the row whose block's offsets are in scratch
         with c.loop(self.begin, self.end) as unit:
             *position, row_block, panel = c.decompose(unit, [*batch, row_blocks, panels])
             first_row = self.b.mul(row_block, I64(kernel.ROW_BLOCK))
@@ -143,13 +144,17 @@ class _ContractEmitter:
         return total
 
     def _find_rows(self, first: Any, last: Any) -> None:
-        """Where windows are read: how many bytes into A the rows of this unit lie, to scratch behind the accumulators."""
+        """Where windows are read: how many bytes into A the rows of this unit lie, to scratch behind the accumulators; once for all
+        panels of the block of rows.
+        """
         kernel, c, windows = self.kernel, self.c, self.kernel.windows
         if windows is None:
             return
         extents, strides = zip(*((c.dim(d), c.dim(s * kernel.inputs[0].size)) for d, s in windows.rows))
-        with c.loop(first, last) as row:
-            self.b.store(self._dot(c.decompose(row, extents), strides), self._row_place(self.b.sub(row, first)))
+        with c.when(self.b.icmp_signed("!=", first, self.b.load(self.found, typ=I64))):
+            self.b.store(first, self.found)
+            with c.loop(first, last) as row:
+                self.b.store(self._dot(c.decompose(row, extents), strides), self._row_place(self.b.sub(row, first)))
 
     def _row_place(self, row: Any) -> Any:
         """Where the offset of a unit's row is."""

@@ -93,8 +93,8 @@ class ContractKernel:
     inner, panels: where B is laid out for another instruction or block, how many k steps lie side by side in a tile of that layout, and
     how many of its panels are one of this kernel.
     inputs: dtypes of a parts, b parts and epilogue operands. ahead: B lies panel after panel where the last run left it, beyond L2, and
-    is fetched before it is needed. windows: A's rows and depth are several axes each; expressions are over (batch..., rows..., n)
-    then. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
+    is fetched before it is needed. windows: A's rows and depth are several axes each. row_axes: extents of those that expressions have
+    for m; none: m is one. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
     """
 
     batch: tuple[DimLike, ...]
@@ -119,13 +119,14 @@ class ContractKernel:
     inner: int = 1
     panels: int = 1
     windows: ReadWindows | None = None
+    row_axes: tuple[DimLike, ...] = ()
 
     ROW_BLOCK = 192
 
     @property
     def row_extents(self) -> tuple[DimLike, ...]:
         """Of the axes that expressions have for m."""
-        return tuple(extent for extent, _ in self.windows.rows) if self.windows else (self.rows,)
+        return self.row_axes or (self.rows,)
 
     @property
     def product(self) -> Product:

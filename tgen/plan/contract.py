@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..ir.dims import DimLike, product
 from ..ir.dtypes import DType
-from ..ir.expr import index
+from ..ir.expr import Expr, index
 from ..ir.ops.fused import FewRows, Packing, TiledContraction
 from ..ir.types import TensorType, contiguous_strides
 from ..kernels.flat import direct_axes, flat_offset, flatten_loads, merge, merge_offset, mergeable
@@ -67,11 +67,33 @@ def _in_windows(kernel: ContractKernel, batch: int, depths: Sequence[tuple[DimLi
     rows = (*zip(kernel.batch[batch:], kernel.a_strides[batch:]), (kernel.rows, kernel.a_strides[-2]))
     if len(rows) == len(depths) == 1:
         return kernel
-    return dataclasses.replace(
-        kernel, batch=kernel.batch[:batch], rows=product([extent for extent, _ in rows]),
+    extents = tuple(extent for extent, _ in rows)
+    kernel = dataclasses.replace(
+        kernel, batch=kernel.batch[:batch], rows=product(extents), row_axes=extents,
         a_strides=(*kernel.a_strides[:batch], *kernel.a_strides[-2:]), b_strides=(*kernel.b_strides[:batch], *kernel.b_strides[-3:]),
         windows=ReadWindows(rows, tuple(depths)),
     )  # fmt: skip
+    return _rows_merged(kernel)
+
+
+def _rows_merged(kernel: ContractKernel) -> ContractKernel:
+    """Neighbours among the axes that expressions have for rows are one where every access steps through both as one."""
+    first = len(kernel.batch)
+    for axis in reversed(range(first, first + len(kernel.row_axes) - 1)):
+        outer, inner = kernel.row_axes[axis - first : axis - first + 2]
+        if not mergeable(axis, axis + 1, inner, kernel.epilogues, kernel.stores):
+            continue
+        epilogues, stores = _without_axis(kernel, axis, first + len(kernel.row_axes))
+        before, behind = kernel.row_axes[: axis - first], kernel.row_axes[axis - first + 2 :]
+        kernel = dataclasses.replace(kernel, row_axes=(*before, outer * inner, *behind), epilogues=epilogues, stores=stores)
+    return kernel
+
+
+def _without_axis(kernel: ContractKernel, gone: int, last: int) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
+    """(epilogues, stores) where the axis behind `gone`, of axes up to `last`, stands for both."""
+    rename = {k: k - 1 for k in range(gone + 1, last + 1)}
+    epilogues = tuple(merge(e, gone, rename) for e in kernel.epilogues)
+    return epilogues, tuple(merge_offset(s, gone, rename) for s in kernel.stores)
 
 
 def with_few_rows(op: TiledContraction, kernel: ContractKernel) -> tuple[ContractKernel, list[tuple[DimLike, int, ContractKernel]]]:
@@ -130,15 +152,15 @@ def _batch_merged(kernel: ContractKernel) -> ContractKernel:
         if not _one_axis(kernel, last, gone):
             break
         a, b = kernel.a_strides, kernel.b_strides
-        rename = {k: k - 1 for k in range(gone + 1, last + 3)}
+        epilogues, stores = _without_axis(kernel, gone, last + 2)
         kernel = dataclasses.replace(
             kernel,
             batch=kernel.batch[:last],
             rows=kernel.batch[last] * kernel.rows,
             a_strides=(*a[:gone], *a[gone + 1 :]),
             b_strides=(*b[:last], *b[last + 1 :]),
-            epilogues=tuple(merge(e, gone, rename) for e in kernel.epilogues),
-            stores=tuple(merge_offset(s, gone, rename) for s in kernel.stores),
+            epilogues=epilogues,
+            stores=stores,
         )
     return kernel
 
