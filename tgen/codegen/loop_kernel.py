@@ -10,14 +10,15 @@ import llvmlite.ir as ll
 
 from ..ir import mathlib
 from ..ir.dims import DimLike, ceildiv, product
-from ..ir.dtypes import BOOL, F32, DType
-from ..ir.expr import Call, Kept, walk
+from ..ir.dtypes import BOOL, F32, F64, DType
+from ..ir.expr import Call, Expr, Kept, walk
 from ..ir.loops import Stage, identity
-from ..kernels.specs import ACROSS_BLOCK, VECTOR_BLOCK, LoopKernel
+from ..kernels.specs import ACROSS_BLOCK, STRIP, VECTOR_BLOCK, LoopKernel
 from .context import I8, I64, PTR, FunctionContext
 from .lanes import horizontal, interleaved, turned
-from .primitives import emit_call
+from .primitives import emit_call, intrinsic
 from .scalar import Emitter, Lanes, Scope
+from .strips import strip
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 
 KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)
@@ -55,11 +56,15 @@ class _LoopEmitter:
         extents = self.extents[: kernel.rows]
         if kernel.across:
             extents = [*extents[:-2], self._blocks(extents[-2], ACROSS_BLOCK), self._blocks(extents[-1], VECTOR_BLOCK)]
+        elif kernel.in_strips:
+            extents = [*extents[:-2], self._blocks(extents[-2], STRIP), self._blocks(extents[-1], VECTOR_BLOCK)]
         elif by_row:
             extents = [*extents[:-1], self._blocks(extents[-1], VECTOR_BLOCK)]
         with c.positions(self.begin, self.end, extents) as position:
             if kernel.across:
                 self._turned_rows(position)
+            elif kernel.in_strips:
+                self._strips(position)
             elif by_row:
                 self._row_lanes(position)
             else:
@@ -137,6 +142,65 @@ class _LoopEmitter:
                 self._keep(k, self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes)), lanes)
             else:
                 self._columns(axes, self.kernel.rows, len(self.extents), partial(self._store, stage, lanes=lanes))
+
+    # -- the same for several neighbours along the axis before that ---------------------------------------------------------
+
+    def _strips(self, position: list[Any]) -> None:
+        """Whole strips, two vectors and one at a time; then what is left, row by row."""
+        c, lane_axis = self.c, self.kernel.rows - 1
+        across = lane_axis - 1
+        first = self.b.mul(position[-2], I64(STRIP))
+        last = c.minimum(self.b.add(first, I64(STRIP)), self.extents[across])
+        start = self.b.mul(position[-1], I64(VECTOR_BLOCK))
+        stop = c.minimum(self.b.add(start, I64(VECTOR_BLOCK)), self.extents[lane_axis])
+        outer = dict(enumerate(position[:-2]))
+        whole = self.b.icmp_signed("==", self.b.sub(last, first), I64(STRIP))
+        done, size = start, self.b.select(whole, self.b.sub(stop, start), I64(0))
+        for lanes in (2 * self.lanes, self.lanes):
+            end = self.b.add(start, self.b.and_(size, I64(-lanes)))
+            with c.loop(done, end, lanes) as j:
+                self._strip({**outer, across: first, lane_axis: j}, lanes)
+            done = end
+        with c.loop(first, last) as row:
+            left = done
+            for lanes in (self.lanes, 1):
+                end = self.b.add(left, self.b.and_(self.b.sub(stop, left), I64(-lanes)))
+                with c.loop(left, end, lanes) as j:
+                    self._stages({**outer, across: row, lane_axis: j}, lanes)
+                left = end
+
+    def _strip(self, axes: dict[int, Any], lanes: int) -> None:
+        across = self.kernel.rows - 2
+        rows = [{**axes, across: self.b.add(axes[across], I64(k))} for k in range(STRIP)]
+        scalars: list[dict[int, Any]] = [{} for _ in rows]
+        for k, stage in enumerate(self.stages):
+            totals = self._strip_totals(stage, axes, lanes) if stage.kind == "reduce" else None
+            for number, at in enumerate(rows):
+                self.scalars = scalars[number]
+                if totals is None:
+                    self._once(k, stage, at, lanes)
+                else:
+                    self._keep(k, totals[number], lanes)
+
+    def _strip_totals(self, stage: Stage, axes: dict[int, Any], lanes: int) -> list[Any]:
+        """What the columns of each row of a strip come to; those along the last axis are written out."""
+        across, last = self.kernel.rows - 2, len(self.extents) - 1
+        taps = self.kernel.extents[last]
+        assert isinstance(taps, int)
+        type_ = widen(register_type(stage.body.dtype), lanes)
+        slots = [self.c.slot(type_, self._identity(stage, lanes)) for _ in range(STRIP)]
+        bodies = strip(stage.body, across, last, taps)
+
+        def add(at: dict[int, Any]) -> None:
+            emitter = self._emitter(at, lanes)
+            sums = [self.b.load(slot, typ=type_) for slot in slots]
+            for k in range(taps):
+                sums = [self._combined(stage, emitter, row[k], total, lanes) for row, total in zip(bodies, sums)]
+            for slot, total in zip(slots, sums):
+                self.b.store(total, slot)
+
+        self._columns(axes, self.kernel.rows, last, add)
+        return [self.b.load(slot, typ=type_) for slot in slots]
 
     # -- lanes along the last column axis (or no lanes) ----------------------------------------------------------------------
 
@@ -240,10 +304,15 @@ class _LoopEmitter:
         return constant(dtype, identity(stage.combine or "add", numpy).item(), lanes)
 
     def _accumulate(self, stage: Stage, slot: Any, axes: dict[int, Any], lanes: int) -> None:
-        emitter = self._emitter(axes, lanes)
-        value = emitter.vector(stage.body, lanes)
-        before = self.b.load(slot, typ=value.type)
-        self.b.store(self._combine(stage, before, value), slot)
+        before = self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes))
+        self.b.store(self._combined(stage, self._emitter(axes, lanes), stage.body, before, lanes), slot)
+
+    def _combined(self, stage: Stage, emitter: Emitter, body: Expr, before: Any, lanes: int) -> Any:
+        """`before` and one more element. A product is added with one rounding where the target can do so."""
+        if stage.combine == "add" and isinstance(body, Call) and body.fn == "mul" and body.dtype in (F32, F64):
+            x, y = (emitter.vector(operand, lanes) for operand in body.operands)
+            return intrinsic(self.b, "fmuladd", [x, y, before])
+        return self._combine(stage, before, emitter.vector(body, lanes))
 
     def _combine(self, stage: Stage, x: Any, y: Any) -> Any:
         lanes = x.type.count if isinstance(x.type, ll.VectorType) else 1

@@ -16,6 +16,8 @@ from ..ir.loops import Stage
 ROW_SLACK = 64  # rows of accumulators after a block's last: a micro-kernel stores whole blocks
 ACROSS_BLOCK = 16  # elements of the axis that turned results lie along
 VECTOR_BLOCK = 512  # elements of the vectorised row axis that one unit of work covers
+STRIP = 4  # neighbours along the axis before it whose sums are done together
+MOST_TAPS = 16  # columns of the last axis that are written out one after another
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class LoopKernel:
     """A loop program over flat memory. inputs, outputs: dtypes of the operands. vector: the axis that lanes run along.
 
     A unit of work (what threads share) is a row; when `vector` is a row axis, VECTOR_BLOCK elements of it. across: the axis before it
-    is what results lie along: blocks of both are turned in registers, and a unit covers ACROSS_BLOCK elements of it.
+    is what results lie along: blocks of both are turned in registers, and a unit covers ACROSS_BLOCK elements of it; or STRIP elements
+    where the kernel is done in strips.
     """
 
     extents: tuple[DimLike, ...]
@@ -38,10 +41,22 @@ class LoopKernel:
     def units(self) -> DimLike:
         if self.vector is None or self.vector >= self.rows:
             return product(self.extents[: self.rows])
-        if self.across:
-            outer = product(self.extents[: self.rows - 2]) * ceildiv(self.extents[self.rows - 2], ACROSS_BLOCK)
-            return outer * ceildiv(self.extents[self.vector], VECTOR_BLOCK)
+        if self.across or self.in_strips:
+            outer = product(self.extents[: self.rows - 2])
+            blocks = ceildiv(self.extents[self.rows - 2], ACROSS_BLOCK if self.across else STRIP)
+            return outer * blocks * ceildiv(self.extents[self.vector], VECTOR_BLOCK)
         return product(self.extents[: self.rows - 1]) * ceildiv(self.extents[self.vector], VECTOR_BLOCK)
+
+    @property
+    def in_strips(self) -> bool:
+        """Whether neighbouring rows are reduced side by side: few columns, lanes along rows, as in windows of a channel. What they read
+        in common is read once, and while one sum waits for its last term the others go on.
+        """
+        if self.vector != self.rows - 1 or self.rows < 2 or self.across or len(self.extents) == self.rows:
+            return False
+        taps = self.extents[-1]
+        kinds = {s.kind for s in self.stages}
+        return kinds == {"once", "reduce"} and isinstance(taps, int) and 1 < taps <= MOST_TAPS
 
     @property
     def work(self) -> DimLike:
