@@ -11,6 +11,14 @@ class TypeMismatch(TgenError):
     """An operator was given dtypes or shapes it does not take."""
 
 
+class Unequal(TypeMismatch):
+    """An operator was given dimensions that differ where it takes equal ones. pair: two of them, int or Dim."""
+
+    def __init__(self, message: str, *pair: object) -> None:
+        super().__init__(message)
+        self.pair = pair
+
+
 class WrongDtype(TypeMismatch):
     """An operator was given a dtype that it is not made for."""
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +110,9 @@ class Node:
             types = self.op.infer(*(v.type for v in self.inputs))
         except TgenError as error:
             if self.origin and self.origin not in str(error):
-                raise type(error)(f"{self.origin}: {error}") from error
+                told = copy(error)
+                told.args = (f"{self.origin}: {error}",)
+                raise told from error
             raise
         except (TypeError, IndexError, ValueError) as error:
             operands = ", ".join(str(v.type) for v in self.inputs)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from . import dims
 from .dims import DimLike
 from .dtypes import DTYPES, DType
-from .errors import TypeMismatch
+from .errors import TypeMismatch, Unequal
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,15 @@ def split_top(text: str, separator: str = ",") -> list[str]:
     return [*parts, tail] if tail else parts
 
 
+def require(given: TensorType, wanted: TensorType, message: str) -> None:
+    """Raises TypeMismatch with this message, Unequal if it is an extent that differs, unless a type is the one wanted."""
+    if (given.dtype, given.rank) != (wanted.dtype, wanted.rank):
+        raise TypeMismatch(message)
+    for pair in zip(wanted.shape, given.shape):
+        if pair[0] != pair[1]:
+            raise Unequal(message, *pair)
+
+
 def broadcast(*shapes: tuple[DimLike, ...]) -> tuple[DimLike, ...]:
     """The shape NumPy broadcasting gives: aligned at the right, 1 stretches to anything.
 
@@ -85,7 +94,8 @@ def broadcast(*shapes: tuple[DimLike, ...]) -> tuple[DimLike, ...]:
         entries = [s[axis - rank + len(s)] for s in shapes if axis - rank + len(s) >= 0]
         wide = [e for e in dict.fromkeys(entries) if e != 1]
         if len(wide) > 1:
-            raise TypeMismatch(f"shapes {', '.join(map(_shape_text, shapes))} do not broadcast: {wide[0]} against {wide[1]}")
+            text = f"shapes {', '.join(map(_shape_text, shapes))} do not broadcast: {wide[0]} against {wide[1]}"
+            raise Unequal(text, *wide[:2])
         out.append(wide[0] if wide else 1)
     return tuple(out)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..builder import Builder
 from ..dtypes import F64, I8, I32, U8
-from ..errors import TypeMismatch
+from ..errors import TypeMismatch, Unequal
 from ..forms import Contract
 from ..graph import Value
 from ..op import Op, op
@@ -28,7 +28,7 @@ class MatMul(Op):
             raise TypeMismatch(f"matmul of {a} with {b}: a scalar has no rows")
         k_a, k_b = a.shape[-1], b.shape[-2 if b.rank > 1 else 0]
         if k_a != k_b:
-            raise TypeMismatch(f"matmul of {a} with {b}: contracts {k_a} with {k_b}")
+            raise Unequal(f"matmul of {a} with {b}: contracts {k_a} with {k_b}", k_a, k_b)
         rows, columns = a.shape[-2:-1], b.shape[-1:] if b.rank > 1 else ()
         return TensorType(a.dtype, (*broadcast(a.shape[:-2], b.shape[:-2]), *rows, *columns))
 

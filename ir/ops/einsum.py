@@ -11,7 +11,7 @@ import numpy as np
 from ..builder import Builder
 from ..dims import DimLike, product
 from ..dtypes import BF16, F16, F32, I32, DType
-from ..errors import TypeMismatch
+from ..errors import TypeMismatch, Unequal
 from ..graph import Value
 from ..op import Op, op
 from ..types import TensorType
@@ -109,7 +109,8 @@ def label_extents(subscripts: Subscripts, shapes: Sequence[tuple[DimLike, ...]])
         for label, extent in zip(labels, shape):
             known = extents.get(label, 1)
             if own.setdefault(label, extent) != extent or (known != extent and 1 not in (known, extent)):
-                raise TypeMismatch(f"einsum: axes of label {label!r} have extents {own[label]}, {known} and {extent}")
+                text = f"einsum: axes of label {label!r} have extents {own[label]}, {known} and {extent}"
+                raise Unequal(text, own[label] if own[label] != extent else known, extent)
             extents[label] = extent if known == 1 else known
     return extents
 

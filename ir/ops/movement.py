@@ -6,13 +6,13 @@ import numpy as np
 
 from ..builder import Builder
 from ..dims import Dim, DimLike, ceildiv, concrete, dim_max, dim_min, product
-from ..errors import TypeMismatch
+from ..errors import TypeMismatch, Unequal
 from ..expr import Expr, Load, call, index, size
 from ..forms import Join, Map
 from ..forms import Reshape as ReshapeForm
 from ..graph import Value
 from ..op import Op, normalise_axis, op
-from ..types import TensorType, broadcast
+from ..types import TensorType, broadcast, require
 
 
 def positions(rank: int) -> list[Expr]:
@@ -71,7 +71,8 @@ class Reshape(Op):
     def infer(self, x: TensorType) -> TensorType:
         if product(self.shape) != x.elements or any(isinstance(d, int) and d < 0 for d in self.shape):
             shape = ", ".join(map(str, self.shape))
-            raise TypeMismatch(f"reshape of {x} to [{shape}]: {x.elements} elements are not {product(self.shape)}")
+            text = f"reshape of {x} to [{shape}]: {x.elements} elements are not {product(self.shape)}"
+            raise Unequal(text, x.elements, product(self.shape))
         return x.with_shape(self.shape)
 
     def reference(self, x: np.ndarray) -> np.ndarray:
@@ -282,9 +283,8 @@ class Concat(Op):
         axis = normalise_axis(self.axis, parts[0].rank, "concat")
         total: DimLike = 0
         for part in parts:
-            rest = (part.dtype, part.rank, *(d for k, d in enumerate(part.shape) if k != axis))
-            if rest != (parts[0].dtype, parts[0].rank, *(d for k, d in enumerate(parts[0].shape) if k != axis)):
-                raise TypeMismatch(f"concat along axis {axis}: {part} does not fit {parts[0]}")
+            wanted = tuple(part.shape[k] if k == axis < part.rank else d for k, d in enumerate(parts[0].shape))
+            require(part, parts[0].with_shape(wanted), f"concat along axis {axis}: {part} does not fit {parts[0]}")
             total = total + part.shape[axis]
         return parts[0].with_shape((*parts[0].shape[:axis], total, *parts[0].shape[axis + 1 :]))
 

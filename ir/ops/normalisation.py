@@ -10,7 +10,7 @@ from ..dtypes import F32, F64
 from ..errors import TypeMismatch
 from ..graph import Value
 from ..op import Op, normalise_axis, op
-from ..types import TensorType, broadcast
+from ..types import TensorType, broadcast, require
 from .composite import AlongAxis, narrowed, widened
 
 
@@ -25,11 +25,11 @@ def _check_parameter(name: str, x: TensorType, *parameters: TensorType | None) -
 
 def _check_channels(name: str, x: TensorType, least: int, *parameters: TensorType) -> None:
     """Raises TypeMismatch unless x is [batch, channels, space…] of at least so many axes, and the parameters are [channels]."""
-    fits = x.rank >= least and x.dtype.is_float and all(p.shape == x.shape[1:2] and p.dtype.is_float for p in parameters)
-    if not fits:
-        raise TypeMismatch(
-            f"{name}: takes [batch, channels, space…] and vectors of channels, given {x}, {', '.join(map(str, parameters))}"
-        )
+    text = f"{name}: takes [batch, channels, space…] and vectors of channels, given {x}, {', '.join(map(str, parameters))}"
+    if x.rank < least or not all(t.dtype.is_float for t in (x, *parameters)):
+        raise TypeMismatch(text)
+    for given in parameters:
+        require(given, given.with_shape(x.shape[1:2]), text)
 
 
 def _last_axes(axis: int, x: TensorType, name: str) -> tuple[int, ...]:

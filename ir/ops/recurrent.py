@@ -18,7 +18,7 @@ from ..dtypes import I64
 from ..errors import TypeMismatch
 from ..graph import Value
 from ..op import Op, op
-from ..types import TensorType
+from ..types import TensorType, require
 from .scan import Scan
 
 Pair = tuple[float, float]
@@ -58,8 +58,8 @@ class _Recurrent(Op):
         wanted += [(batch,)] * self.masked
         for k, (given, shape) in enumerate(zip(types, wanted, strict=True)):
             dtype = I64 if self.masked and k == len(wanted) - 1 else x.dtype
-            if given != TensorType(dtype, shape):
-                raise TypeMismatch(f"{self.name}: operand {k} is {given}; wanted {TensorType(dtype, shape)}")
+            needed = TensorType(dtype, shape)
+            require(given, needed, f"{self.name}: operand {k} is {given}; wanted {needed}")
         unknown = [name for name, _ in self.activations if name not in ACTIVATIONS]
         if unknown:
             raise TypeMismatch(f"{self.name}: activation {unknown[0]!r}; known: {', '.join(ACTIVATIONS)}")

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ...ir.dims import Dim, DimLike, nonnegative, product, symbols
+from ...ir.dims import Dim, DimLike, nonnegative, plain_symbol, product, symbols
 
 Shape = Sequence[DimLike]
+
+
+class Equation(Exception):
+    """symbol, of the inputs, is this dimension in every run that the model allows: the import begins again with what is known now."""
+
+    def __init__(self, symbol: str, dim: DimLike) -> None:
+        super().__init__(f"{symbol} = {dim}")
+        self.symbol, self.dim = symbol, dim
+
+
+def solved(pair: Sequence[object], free: Collection[str]) -> Equation | None:
+    """What makes two dimensions equal: the value of one of these symbols, in integers and others of them; None if nothing does."""
+    for x, y in (pair[::-1], pair):
+        if isinstance(x, Dim) and isinstance(y, (int, Dim)) and (symbol := plain_symbol(x)) in free:
+            others = set(symbols(y))
+            if symbol is not None and symbol not in others and others.issubset(free):
+                return Equation(symbol, y)
+    return None
 
 
 def agreement(shapes: Iterable[Shape], found: frozenset[str] = frozenset()) -> dict[int, DimLike]:

@@ -39,10 +39,12 @@ class Region:
         self.build, self.nodes, self.first_extent, self.first_check = build, nodes, extents, checks
         self.extents: list[Extent] = []
         self.checks: list[Check] = []
+        build.open_regions += 1
 
     def close(self) -> None:
         """Ends the region."""
         build = self.build
+        build.open_regions -= 1
         self.extents, build._extents[self.first_extent :] = build._extents[self.first_extent :], []
         self.checks, build._checks[self.first_check :] = build._checks[self.first_check :], []
 
@@ -58,6 +60,7 @@ class ShapeBuilder(Builder):
         super().__init__(name)
         self._contents: dict[Value, Content] = {}
         self._made: dict[Node, int] = {}  # nodes with operands, in order
+        self.open_regions = 0
 
     def content(self, value: Value) -> Content | None:
         """The elements of a small integer or bool value as an object array of int | Dim | bool; None where not known."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto
 
-from ...ir.dims import LONGEST, DimLike, is_short
+from ...ir.dims import LONGEST, DimLike, is_short, substitute
 from ...ir.dtypes import STRING
-from ...ir.errors import InvalidGraph, InvalidInput, InvalidModel, TypeMismatch, Unsupported
-from ...ir.graph import Graph, Value
+from ...ir.errors import InvalidGraph, InvalidInput, InvalidModel, TypeMismatch, Unequal, Unsupported
+from ...ir.graph import Graph, Value, symbols_of
 from ...ir.types import TensorType
 from .. import check_shapes
+from .agreement import Equation, solved
 from .call import Call, feeding_inputs
 from .content import ShapeBuilder
 from .interface import Entry, Imported, Layout, Structure, check_named, entry_of, is_structured, layout_of
@@ -39,6 +41,7 @@ class Missing:
 
 MISSING = Missing()
 MOST_TURNS = 1024
+MOST_EQUATIONS = 64  # each is another import
 # What a name stands for: a TensorProto is an initialiser that nothing has read yet, None an absent optional.
 Known = Item | Missing | TensorProto | None
 
@@ -87,14 +90,28 @@ def import_onnx(
     from . import mappings  # noqa: F401  (fills the registry)
 
     model, folder, what = read_model(source)
-    return Importer(model, folder, what, weights or {}).run(shapes or {}, values or {}, structures or {})
+    known: dict[str, DimLike] = {}
+    while True:
+        try:
+            return Importer(model, folder, what, weights or {}, known).run(shapes or {}, values or {}, structures or {})
+        except Equation as found:
+            known = {s: substitute(d, {found.symbol: found.dim}) for s, d in known.items()} | {found.symbol: found.dim}
 
 
 class Importer:
     """One import of one model."""
 
-    def __init__(self, model: onnx.ModelProto, folder: Path | None, what: str, weights: Mapping[str, Any]) -> None:
-        self.model, self.folder, self.what, self.weights = model, folder, what, weights
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        folder: Path | None,
+        what: str,
+        weights: Mapping[str, Any],
+        known: Mapping[str, DimLike] = MappingProxyType({}),
+    ) -> None:
+        """known: symbols of the inputs that are others, or numbers, for the nodes of the model to make sense."""
+        self.model, self.folder, self.what, self.weights, self.known = model, folder, what, weights, known
+        self.free: tuple[str, ...] = ()  # symbols of the inputs
         self.build = ShapeBuilder(model.graph.name or Path(what).stem or "model")
         self.problems = Problems()
         self.functions = {(normal_domain(f.domain), f.name, f.overload): f for f in model.functions}
@@ -167,7 +184,8 @@ class Importer:
                 self.problems.add("input", "", scope.opsets.get("", 0), error, info.name)
         check_shapes(shapes, [t for entry in entries.values() for t in entry.types.values()])
         for label, entry in entries.items():
-            wanted = {name: declared.substitute(shapes) for name, declared in entry.types.items()}
+            wanted = {name: declared.substitute(shapes).substitute(self.known) for name, declared in entry.types.items()}
+            self.free += symbols_of(wanted.values()) if len(self.known) < MOST_EQUATIONS else ()
             parts = [
                 self._fixed(name, type_, values[name]) if name in values else self._input(name, type_, symbols)
                 for name, type_ in wanted.items()
@@ -310,8 +328,12 @@ class Importer:
             except RecursionError as error:
                 raise call.invalid("is nested too deeply") from error
             except (TypeMismatch, InvalidGraph, *STUMBLES) as error:
-                raise call.diagnose(error) from error
+                raise self._solution(error) or call.diagnose(error) from error
         return self._checked(call, found)
+
+    def _solution(self, error: Exception) -> Equation | None:
+        """What of the inputs makes the extents equal that are not; of what may not be done in a run nothing is asked."""
+        return solved(error.pair, self.free) if isinstance(error, Unequal) and not self.build.open_regions else None
 
     def _checked(self, call: Call, found: Any) -> tuple[Item, ...]:
         values = tuple(found) if isinstance(found, (tuple, list)) else (found,)

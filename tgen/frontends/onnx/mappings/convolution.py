@@ -9,7 +9,7 @@ import numpy as np
 
 from ....ir.dims import DimLike, ceildiv, dim_max, dim_min, floordiv, product
 from ....ir.dtypes import I64
-from ....ir.errors import InvalidModel, Unsupported
+from ....ir.errors import InvalidModel, TypeMismatch, Unequal, Unsupported
 from ....ir.graph import Value
 from ....ir.ops.movement import channels_first, channels_last
 from ..call import Call
@@ -86,11 +86,14 @@ def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> Geometry:
 def _checked(call: Call, x: Value, weights: Value) -> tuple[int, int, int, tuple[int, ...]]:
     """(groups, channels of the result, channels of a group of x, kernel) of x [n, c, space…] and weights [m, c / group, kernel…]"""
     group = call.attr("group")
-    if x.type.rank < 3 or not all(isinstance(d, int) for d in (*weights.type.shape, x.type.shape[1])):
-        raise Unsupported(f"{call.op_type} of {x.type} by {weights.type}: axes of space, known channels and weights are wanted")
+    if x.type.rank < 3 or not all(isinstance(d, int) for d in weights.type.shape):
+        raise Unsupported(f"{call.op_type} of {x.type} by {weights.type}: axes of space and known sizes of weights are wanted")
     outer, inner, *kernel = (int(d) for d in weights.type.shape)  # type: ignore[arg-type]
-    if x.type.shape[1] != inner * group or outer % group:
-        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type} by {weights.type}: {group} groups")
+    text = f"{x.type} by {weights.type}: {group} groups"
+    if outer % group:
+        raise TypeMismatch(text)
+    if x.type.shape[1] != inner * group:
+        raise Unequal(text, x.type.shape[1], inner * group)
     return group, outer, inner, tuple(kernel)
 
 

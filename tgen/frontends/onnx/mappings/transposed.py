@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from ....ir.dims import DimLike, ceildiv, dim_max, floordiv
-from ....ir.errors import InvalidModel, Unsupported
+from ....ir.errors import InvalidModel, TypeMismatch, Unequal, Unsupported
 from ....ir.graph import Value
 from ....ir.ops.movement import channels_first
 from ..call import Call
@@ -32,10 +32,13 @@ class _Spread:
 def conv_transpose(call: Call, x: Value, weights: Value, bias: Value | None = None) -> Value:
     """x [n, c, space…], weights [c, m / group, kernel…] → [n, m, …]"""
     b, group, rank = call.build, call.attr("group"), x.type.rank
-    if rank < 3 or not all(isinstance(d, int) for d in (*weights.type.shape, x.type.shape[1])):
-        raise Unsupported(f"{x.type} by {weights.type}: axes of space, known channels and weights are wanted")
-    if weights.type.rank != rank or weights.type.shape[0] != x.type.shape[1] or x.type.shape[1] % group:
-        raise InvalidModel(f"{call.importer.what}: ConvTranspose {call.name!r} of {x.type} by {weights.type}: {group} groups")
+    if rank < 3 or not all(isinstance(d, int) for d in weights.type.shape):
+        raise Unsupported(f"{x.type} by {weights.type}: axes of space and known sizes of weights are wanted")
+    text = f"{x.type} by {weights.type}: {group} groups"
+    if weights.type.rank != rank or weights.type.shape[0] % group:
+        raise TypeMismatch(text)
+    if weights.type.shape[0] != x.type.shape[1]:
+        raise Unequal(text, x.type.shape[1], weights.type.shape[0])
     ones, space = (1,) * (rank - 2), tuple(x.type.shape[2:])
     strides, dilations = tuple(call.attr("strides") or ones), tuple(call.attr("dilations") or ones)
     where = _spread(call, space, tuple(weights.type.shape[2:]), strides, dilations)
