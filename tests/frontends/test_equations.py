@@ -31,6 +31,7 @@ class Case:
     constants: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
+NUMBERS = {"by": (-1, 4), "begin": (0,), "end": (4,), "axis": (1,)}
 X, XZ = {"x": ("a", "b")}, {"x": ("a", "b"), "z": ("c", "d")}
 PICTURE = {"x": ("n", "c", "h", "w")}
 CASES = {
@@ -75,6 +76,14 @@ CASES = {
         {"n": 2, "p": 3, "s": 4, "total": 7},
         "[n, p] [n, s] [n, p + s]",
     ),
+    "a multiple": Case((node("Reshape", ["x", "by"], ["y"]),), X, {"a": 3, "b": 8}, "[a, b]"),
+    "at most": Case(
+        (node("Slice", ["x", "begin", "end", "axis"], ["s"]), node("Add", ["s", "w"], ["y"])),
+        {"x": (2, "b")},
+        {"b": 7},
+        "[2, b]",
+        {"w": (4,)},
+    ),
     "one of two": Case(
         (node("MatMul", ["x", "z"], ["q"]), node("Add", ["q", "x"], ["s"]), node("Add", ["s", "w"], ["y"])),
         XZ,
@@ -92,7 +101,8 @@ def test_extents_follow_from_what_is_done_with_them(name: str, make_model: MakeM
 
     case = CASES[name]
     constants = {k: rng.uniform(0.5, 1.5, s).astype(np.float32) for k, s in case.constants.items()}
-    model = make_model(case.nodes, case.inputs, constants=constants)
+    numbers = {k: np.array(v) for k, v in NUMBERS.items()}
+    model = make_model(case.nodes, case.inputs, constants=constants | numbers)
     graph = load(model)
     assert " ".join(str(n.types[0]).removeprefix("f32") for n in graph.inputs) == case.wanted
     shapes = {k: [case.sizes.get(str(d), d) for d in s] for k, s in case.inputs.items()}
@@ -106,6 +116,12 @@ def test_a_run_with_other_sizes_is_told(make_model: MakeModel) -> None:
     run = tgen.compile(make_model(CASES["add"].nodes, XZ))
     with pytest.raises(InvalidInput, match="axis 0 must be 2"):
         run.run({"x": np.zeros((2, 3), np.float32), "z": np.zeros((4, 3), np.float32)})
+
+
+def test_a_run_of_no_multiple_is_told(make_model: MakeModel) -> None:
+    run = tgen.compile(make_model(CASES["a multiple"].nodes, X, constants={"by": np.array(NUMBERS["by"])}))
+    with pytest.raises(InvalidInput, match="it has 15 where 12 are needed"):
+        run.run({"x": np.zeros((5, 3), np.float32)})
 
 
 def test_what_no_size_makes_equal(make_model: MakeModel) -> None:

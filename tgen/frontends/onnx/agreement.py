@@ -31,7 +31,8 @@ def agreement(shapes: Iterable[Shape], found: frozenset[str] = frozenset()) -> d
     """What shapes that broadcast together are assumed to have: axis, counted from the end (1 is the last) → extent.
 
     min(n, seq) that meets seq is seq: so models slice a table of n positions to the length of their input. Different formulas
-    of the same symbols are the shortest: `2·ceil(h / 32)` meets `ceil(h / 16)` where what was halved is doubled again.
+    of the same symbols are the shortest: `2·ceil(h / 32)` meets `ceil(h / 16)` where what was halved is doubled again. A formula
+    that meets a number is that number.
     An extent that a run finds out (its symbol is in `found`) is taken to be what it meets.
     Any runtime would fail for sizes where they differ (or broadcast, if one happens to be 1).
     """
@@ -45,7 +46,7 @@ def agreement(shapes: Iterable[Shape], found: frozenset[str] = frozenset()) -> d
                 wanted[axis] = plain[0]
             elif len(before := [d for d in entries if found.isdisjoint(symbols(d))]) <= 1:
                 wanted[axis] = (before or entries)[0]
-            elif _may_be_equal(entries):
+            elif may_be_equal(entries):
                 wanted[axis] = min(entries, key=lambda d: len(str(d)))
     return wanted
 
@@ -81,10 +82,13 @@ def _without_limits(x: DimLike, until: DimLike | None = None) -> DimLike:
     return x
 
 
-def _may_be_equal(entries: Sequence[DimLike]) -> bool:
-    """Whether these are formulas of the same symbols, none of which is certainly greater than another."""
-    first = entries[0]
-    if len({frozenset(symbols(d)) for d in entries}) > 1 or not isinstance(first, Dim):
+def may_be_equal(entries: Sequence[DimLike]) -> bool:
+    """Whether these are formulas of the same symbols, perhaps with a number, none of which is certainly greater than another.
+
+    A symbol and a number are not: the symbol is that number then, which is better known than taken for granted (`Equation`).
+    """
+    formulas = [d for d in entries if isinstance(d, Dim)]
+    if len({frozenset(symbols(d)) for d in formulas}) != 1 or (len(formulas) < len(entries) and any(map(plain_symbol, formulas))):
         return False
-    gaps = [first - d for d in entries[1:]]
+    gaps = [formulas[0] - d for d in entries]
     return not any(nonnegative(gap - 1) or nonnegative(-1 - gap) for gap in gaps)

@@ -13,7 +13,7 @@ from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ....ir.op import normalise_axis
 from ....ir.types import broadcast
-from ..agreement import unclamped
+from ..agreement import may_be_equal, unclamped
 from ..call import Call
 from ..problems import DataDependent
 from ..registry import dtype_attribute, onnx_op
@@ -101,7 +101,10 @@ def reshape(call: Call, x: Value, wanted: Value) -> Value:
         raise InvalidModel(f"{call.importer.what}: Reshape {call.name!r} of {x.type} to {shape}: not a shape")
     for axis in unknown:
         shape[axis] = rest_of(x.type.shape, [d for k, d in enumerate(shape) if k != axis])
-    given = call.build.assumed(x, unclamped(x.type.shape, dims.product(shape)))
+    elements = dims.product(shape)
+    given = call.build.assumed(x, unclamped(x.type.shape, elements))
+    if given.type.elements != elements and may_be_equal((given.type.elements, elements)):  # as n and 8·(n // 8)
+        given = call.build.assumed(call.build.reshape(given, shape=(given.type.elements,)), (elements,))
     return call.build.reshape(given, shape=tuple(shape))
 
 
