@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from tgen.bench import compare
 from tgen.bench.inputs import sizes, work_of
@@ -29,11 +32,25 @@ def test_compare(model) -> None:
     assert json.loads(json.dumps(report.to_json()))["facts"]["shapes"] == {"batch": 3}
 
 
+@pytest.mark.peer("onnxruntime")
+def test_words_are_compared(tmp_path: Path) -> None:
+    given, twice = (helper.make_tensor_value_info(name, TensorProto.STRING, ["n"]) for name in ("x", "y"))
+    node = helper.make_node("StringConcat", ["x", "x"], ["y"])
+    graph = helper.make_graph([node], "words", [given], [twice])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), tmp_path / "words.onnx")
+    tgen, peer = compare(tmp_path / "words.onnx", ["onnxruntime"], shapes={"n": 5}, rounds=2, burst=0.01, cache=False).rows
+    assert not tgen.failed and not peer.failed and peer.error == 0
+
+
 def test_row() -> None:
     row = timed_row("peer", [[2e-3, 4e-3, 3e-3], [5e-3]], [[1e-3], [1e-3]], flops=4e6, floor=1e-3, error=0.5, note="n")
     assert (row.median, row.ratio, row.gflops, row.roofline) == pytest.approx((4.0, 4.0, 1.0, 0.25))
     assert row.ratio_low == pytest.approx(3.1) and row.ratio_high == pytest.approx(4.9)
     assert (row.error, row.note, row.failed) == (0.5, "n", "")
+
+
+def test_difference_of_words() -> None:
+    assert difference({"y": np.array(["a", "b", "cd", "e"])}, {"y": np.array(["a", "b", "c", "e"])}) == 0.25
 
 
 def test_difference() -> None:

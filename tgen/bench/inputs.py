@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..ir.dims import evaluate_dim
 from ..ir.errors import InvalidInput
 from ..ir.forms import Contract
 from ..ir.graph import Constant, Graph, symbols_of
+from ..ir.strings import PARTS
 from ..ir.types import TensorType
 
 USUAL = {"batch": 1, "seq": 128}  # extents of symbols that are not given
@@ -26,9 +28,26 @@ def sizes(graph: Graph, shapes: Mapping[str, int]) -> dict[str, int]:
 
 
 def random_feeds(graph: Graph, values: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
-    """An array for each input. Masks are ones, token types zeros, other integers token numbers, floats normal."""
+    """An array for each input. Masks are ones, token types zeros, other integers token numbers, floats normal, strings of letters."""
     rng = np.random.default_rng(seed)
-    return {name: _random(name, type_, values, rng) for name, type_ in graph.input_types.items()}
+    feeds = {name: _random(name, type_, values, rng) for name, type_ in graph.input_types.items()}
+    for name in graph.texts:
+        letters, ends = (f"{name}.{part}" for part in PARTS)
+        if ends in feeds:
+            feeds[letters] = rng.integers(ord("a"), ord("z") + 1, feeds[letters].shape, np.uint8)
+            feeds[ends] = _shared(feeds[letters].size, feeds[ends].shape)
+    return feeds
+
+
+def storable(array: np.ndarray) -> np.ndarray:
+    """The array as a file can hold it that anybody may read: strings of one width instead of objects."""
+    return array.astype(str) if array.dtype.kind in "OSU" else array
+
+
+def _shared(size: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Where each of the strings of this shape ends that share so many bytes."""
+    count = prod(shape)
+    return (np.arange(1, count + 1) * size // max(count, 1)).reshape(shape)
 
 
 def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:

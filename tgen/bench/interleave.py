@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from ..ir.errors import TgenError
+from ..ir.strings import decoded
 from .contestants import NEED_ONNX, Job, base_name
 from .export import onnx_file
-from .inputs import random_feeds, sizes, work_of
+from .inputs import random_feeds, sizes, storable, work_of
 from .process import Worker
 from .rows import Report, Row, difference, timed_row
 
@@ -58,7 +59,8 @@ def compare(
     count = threads or budget()
     with tempfile.TemporaryDirectory(prefix="tgen-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        np.savez(folder / "inputs.npz", **random_feeds(graph, values, seed))  # type: ignore[arg-type]
+        feeds = decoded(random_feeds(graph, values, seed), graph.texts)
+        np.savez(folder / "inputs.npz", **{k: storable(v) for k, v in feeds.items()})  # type: ignore[arg-type]
         onnx, why = onnx_file(Path(model), folder) if families & set(NEED_ONNX) else ("", "")
         workers: list[Worker] = []
         for contestant in names:

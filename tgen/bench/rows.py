@@ -64,10 +64,13 @@ def timed_row(
 
 
 def difference(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> float | None:
-    """Greatest difference over outputs of the same name and shape, over the greatest magnitude of mine; None without such outputs."""
-    found = [
-        np.abs(x - theirs[k]).max() / (np.abs(x).max() or 1.0)
-        for k, x in mine.items()
-        if k in theirs and x.shape == theirs[k].shape and x.size
-    ]
-    return float(max(found)) if found else None
+    """Greatest difference over outputs of the same name and shape, over the greatest magnitude of mine; None without such outputs.
+
+    Of strings the share that differs.
+    """
+    pairs = [(x, theirs[k]) for k, x in mine.items() if k in theirs and x.shape == theirs[k].shape and x.size]
+    return max(float(np.mean(x != y) if x.dtype.kind == "U" else _apart(x, y)) for x, y in pairs) if pairs else None
+
+
+def _apart(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.abs(x - y).max() / (np.abs(x).max() or 1.0))

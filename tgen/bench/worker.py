@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from .contestants import Job, Ready, import_for, load
+from .inputs import storable
 
 LEAST_RUNS = 3
 _PR_SET_PDEATHSIG = 1
@@ -64,8 +65,8 @@ def _load(first: Mapping[str, Any]) -> tuple[Ready, dict[str, object]]:
 def _obey(ready: Ready, command: Mapping[str, Any]) -> dict[str, object]:
     if "burst" in command:
         return {"seconds": burst(ready.call, command["burst"], command["warmup"])}
-    outputs = ready.outputs(ready.call())
-    np.savez(command["save"], **{k: np.asarray(v, np.float64) for k, v in outputs.items()})  # type: ignore[arg-type]
+    outputs = {k: storable(np.asarray(v)) for k, v in ready.outputs(ready.call()).items()}
+    np.savez(command["save"], **{k: v if v.dtype.kind == "U" else v.astype(np.float64) for k, v in outputs.items()})  # type: ignore[arg-type]
     return {"saved": True}
 
 
