@@ -43,6 +43,19 @@ def test_only_the_transposes_at_the_borders_stay() -> None:
     assert_same(evaluate(after, given), evaluate(graph, given))
 
 
+def test_resampling_is_done_where_the_channels_are_last() -> None:
+    b = Builder("resampled")
+    x = b.input("x", "f32", ("n", 6, 5, 7))
+    taller = b.gather(_halved(b, x), b.constant(np.array([0, 0, -1, 1])), axis=2)
+    weights = np.float32([[0.25, 0.75], [1.5, -0.5]])
+    b.output("y", _halved(b, b.interpolate(taller, b.constant(np.array([[5, 6], [0, 3]])), b.constant(weights), axis=-1)))
+    graph = b.build()
+    after = layout(graph)
+    assert [node.op.perm for node in after.nodes if isinstance(node.op, Transpose)] == [channels_last(4), channels_first(4)]
+    given = feeds(graph, n=2)
+    assert_same(evaluate(after, given), evaluate(graph, given))
+
+
 def test_a_sum_of_values_in_different_orders_stays() -> None:
     """Else each of the two would move the other's transposes for ever."""
     b = Builder("mixed")

@@ -1,7 +1,7 @@
 """layout: values of a network of convolutions stay channels-last from one operator to the next.
 
 Convolutions and poolings compute [n, space…, c] and hand on its transpose, [n, c, space…]. Here such transposes move behind what works
-element by element, behind slices and behind joins, where they meet the ones that the next convolution begins with, and both are gone. Nothing is
+element by element, behind slices, joins and resampling, where they meet the ones that the next convolution begins with, and both are gone. Nothing is
 copied for those that stay until something needs the elements in order.
 """
 
@@ -13,7 +13,9 @@ from ..ir.builder import Builder
 from ..ir.expr import Index, Load, walk
 from ..ir.forms import Join, Map
 from ..ir.graph import Graph, Node, Value
+from ..ir.ops.gather import Gather
 from ..ir.ops.movement import Reshape, Slice, Transpose, channels_first, channels_last
+from ..ir.ops.resize import Interpolate
 from ..ir.ops.windows import Windows
 from ..ir.rewrite import make, rewrite
 from . import views
@@ -21,7 +23,7 @@ from . import views
 
 def layout(graph: Graph) -> Graph:
     """evaluate is unchanged."""
-    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined, sliced, shuffled]), [in_order])
+    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined, sliced, along_axis, shuffled]), [in_order])
 
 
 def in_order(node: Node, *inputs: Value) -> Value | None:
@@ -81,6 +83,18 @@ def sliced(node: Node, *inputs: Value) -> Value | None:
         return None
     perm = channels_first(x.type.rank)
     return make(node, Transpose(perm), make(node, dataclasses.replace(node.op, axes=tuple(perm[a] for a in node.op.axes)), x))
+
+
+def along_axis(node: Node, *inputs: Value) -> Value | None:
+    """op_axis(first(x), y…) = first(op_axis'(x, y…)) where op takes or mixes elements along one axis: lookups, resampling"""
+    op = node.op
+    if not isinstance(op, (Gather, Interpolate)) or (isinstance(op, Gather) and inputs[1].type.rank != 1):
+        return None
+    x = _source(inputs[0])
+    if x is None:
+        return None
+    perm = channels_first(x.type.rank)
+    return make(node, Transpose(perm), make(node, dataclasses.replace(op, axis=perm[op.axis % x.type.rank]), x, *inputs[1:]))
 
 
 def shuffled(node: Node, *inputs: Value) -> Value | None:
