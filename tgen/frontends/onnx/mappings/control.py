@@ -1,11 +1,11 @@
-"""Control flow: branches and loops."""
+"""Control flow: branches, and bodies that are done again and again."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ....ir.dims import DimLike, symbols
-from ....ir.dtypes import BOOL, I64
+from ....ir.dtypes import BOOL
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.forms import Map, Reshape
 from ....ir.graph import Constant, Input, Node, Value, symbols_of
@@ -21,7 +21,6 @@ from ..content import Region
 from ..problems import DataDependent
 from ..registry import onnx_op
 from ..structured import Item, flat, rebuilt, same_structure
-from .unrolling import meets_structures, unrolled
 
 FEW_NODES, FEW_ELEMENTS = 8, 4096  # of a branch: computed in less time than threads need to agree on the way
 
@@ -126,81 +125,22 @@ def scan(call: Call, *operands: Value) -> list[Value]:
 
 def _scanned(call: Call, states: Sequence[Value], sequences: Sequence[Value]) -> list[Value]:
     """Last states and stacked results of a Scan's body for each element on the first axes of sequences."""
-    inner = [_input(f"state{k}", v.type) for k, v in enumerate(states)]
+    inner = [body_input(f"state{k}", v.type) for k, v in enumerate(states)]
     elements = _elements(sequences)
     region = call.build.region()
     try:
         results = call.importer.graph(call.required("body"), call.scope, [*inner, *elements])
     finally:
         region.close()
-    return _repeated(call, region, states, inner, results, list(zip(elements, sequences)), sequences[0].type.shape[0])
+    return repeated(call, region, states, inner, results, list(zip(elements, sequences)), sequences[0].type.shape[0])
 
 
 def _elements(sequences: Sequence[Value]) -> list[Value]:
     """Inputs of a body for what stands on the first axes of these."""
-    return [_input(f"element{k}", v.type.with_shape(v.type.shape[1:])) for k, v in enumerate(sequences)]
+    return [body_input(f"element{k}", v.type.with_shape(v.type.shape[1:])) for k, v in enumerate(sequences)]
 
 
-@onnx_op("Loop")
-def loop(call: Call, trips: Value | None, condition: Value | None, *states: Value) -> Sequence[Item]:
-    """Turns up to a number, or while the body says so, or both."""
-    if meets_structures(call):
-        return unrolled(call, trips, condition, *states)
-    count = _turns(call, trips)
-    start = condition if condition is not None else call.build.constant(True, BOOL)
-    known = call.build.content(start)
-    if known is not None and not known.all():
-        count = 0
-    number = _input("turn", TensorType(I64, ()))
-    inner = [_input(f"state{k}", v.type) for k, v in enumerate(states)]
-    region = call.build.region()
-    try:  # in a turn that is done the condition held
-        goes_on, *results = call.importer.graph(
-            call.required("body"), call.scope, [number, call.build.constant(True, BOOL), *inner]
-        )
-    finally:
-        region.close()
-    goes_on = call.build.reshape(goes_on, shape=())
-    told = call.build.content(goes_on)
-    if known is not None and told is not None and told.all():
-        return _repeated(call, region, states, inner, results, [(number, _numbers(call, count))], count)
-    stacked = len(results) - len(states)
-    if stacked and isinstance(count, int) and count >= UNBOUNDED:
-        raise Unsupported("stacked results of a loop without a limit to its turns")
-    following = call.build.add(number, call.build.constant(1, I64))
-    flag = _input("goes_on", TensorType(BOOL, ()))
-    given = [call.build.reshape(start, shape=()), call.build.constant(0, I64), *states]
-    found = _repeated(call, region, given, [flag, number, *inner], [goes_on, following, *results], [], count, conditional=True)
-    _, turns, *found = found
-    done = call.build.extent(turns, most=count) if stacked else 0
-    return [*found[: len(states)], *(_first(call, v, done) for v in found[len(states) :])]
-
-
-UNBOUNDED = 1 << 40  # turns
-
-
-def _turns(call: Call, trips: Value | None) -> DimLike:
-    """The number of turns, at most."""
-    if trips is None:
-        return UNBOUNDED
-    (count,) = call.entries(trips)
-    if isinstance(count, Value):
-        zero, most = call.build.constant(0, I64), call.build.constant(UNBOUNDED, I64)
-        return call.build.extent(call.build.min(call.build.max(count, zero), most))
-    return min(max(0, count), UNBOUNDED) if isinstance(count, int) else count
-
-
-def _numbers(call: Call, count: DimLike) -> Value:
-    numbers: Value = call.build.range(call.build.constant(0, I64), call.build.constant(1, I64), size=count)
-    return numbers
-
-
-def _first(call: Call, x: Value, count: DimLike) -> Value:
-    out: Value = call.build.slice(x, axes=(0,), starts=(0,), sizes=(count,), steps=(1,))
-    return out
-
-
-def _repeated(
+def repeated(
     call: Call,
     region: Region,
     states: Sequence[Value],
@@ -221,7 +161,7 @@ def _repeated(
     for value in stacked:
         if not own.isdisjoint(symbols_of([value.type])):
             raise Unsupported(f"stacked results {value.type}, whose size each turn finds out")
-    held = [_input(f"held{k}", TensorType(BOOL, ())) for k in range(len(region.checks))]
+    held = [body_input(f"held{k}", TensorType(BOOL, ())) for k in range(len(region.checks))]
     holds = [b.apply(And(), old, check.holds) for old, check in zip(held, region.checks)]
     inputs = [*inner, *held, *(element for element, _ in sequences)]
     graph, captured = close_over(call.name or "body", inputs, [*following, *holds, *stacked], region.extents)
@@ -247,7 +187,7 @@ def _as_before(call: Call, region: Region, old: Value, new: Value, number: int) 
     return call.build.assumed(new, old.type.shape)
 
 
-def _input(name: str, type_: TensorType) -> Value:
+def body_input(name: str, type_: TensorType) -> Value:
     return Value(Node(Input(name, type_)))
 
 
@@ -282,4 +222,4 @@ def scan_of_batches(call: Call, lengths: Value | None, *operands: Value) -> list
         results = _scanned(call, entries[:-count], moved)
     finally:
         region.close()
-    return _repeated(call, region, [], [], results, list(zip(entries, operands)), operands[0].type.shape[0])
+    return repeated(call, region, [], [], results, list(zip(entries, operands)), operands[0].type.shape[0])
