@@ -63,3 +63,17 @@ def test_a_sum_of_values_in_different_orders_stays() -> None:
     b.output("y", b.add(b.transpose(b.input("z", "f32", (2, 4, 5, 3)), perm=channels_first(4)), x))
     graph = b.build()
     assert layout(graph) is graph
+
+
+def test_rows_in_another_order_are_multiplied_in_their_own() -> None:
+    b = Builder("sequence")
+    turned = b.transpose(b.input("x", "f32", ("n", "t", 3)), perm=(1, 0, 2))
+    b.output("y", b.matmul(turned, b.input("w", "f32", (3, 5))))
+    b.output("z", b.matmul(turned, b.input("v", "f32", ("t", 3, 5))))
+    graph = b.build()
+    after = layout(graph)
+    products = dict(after.outputs)
+    assert isinstance(products["y"].op, Transpose) and products["y"].node.inputs[0].op.name == "matmul"
+    assert products["z"].op.name == "matmul", "a matrix for each step: rows of different steps have nothing in common"
+    given = feeds(graph, n=2, t=4)
+    assert_same(evaluate(after, given), evaluate(graph, given))

@@ -44,6 +44,12 @@ FIRES: dict[str, list[tuple[list[str], list[str] | str]]] = {
     "transpose_of_transpose": [
         (["transpose{perm=(1, 0)}(%x) : f32[4, n]", f"transpose{{perm=(1, 0)}}(%0) : {OUT}"], "%x"),
     ],
+    "squeeze_of_transpose": [
+        (["unsqueeze{axes=(1,)}(%x) : f32[n, 1, 4]", "mul(%0, %0) : f32[n, 1, 4]", "transpose{perm=(2, 1, 0)}(%1) : f32[4, 1, n]",
+          "squeeze{axes=(1,)}(%2) : f32[4, n]"],
+         ["unsqueeze{axes=(1,)}(%x) : f32[n, 1, 4]", "mul(%0, %0) : f32[n, 1, 4]", "squeeze{axes=(1,)}(%1) : f32[n, 4]",
+          "transpose{perm=(1, 0)}(%2) : f32[4, n]"]),
+    ],
     "reshape_of_reshape": [
         (["reshape{shape=(4*n,)}(%x) : f32[4*n]", "reshape{shape=(2*n, 2)}(%0) : f32[2*n, 2]"], ["reshape{shape=(2*n, 2)}(%x) : f32[2*n, 2]"]),
     ],

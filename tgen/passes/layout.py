@@ -13,6 +13,7 @@ from ..ir.builder import Builder
 from ..ir.expr import Index, Load, walk
 from ..ir.forms import Join, Map
 from ..ir.graph import Graph, Node, Value
+from ..ir.ops.contraction import MatMul
 from ..ir.ops.gather import Gather
 from ..ir.ops.movement import Reshape, Slice, Transpose, channels_first, channels_last
 from ..ir.ops.resize import Interpolate
@@ -23,7 +24,8 @@ from . import views
 
 def layout(graph: Graph) -> Graph:
     """evaluate is unchanged."""
-    return rewrite(rewrite(graph, [*views.RULES, elementwise, joined, sliced, along_axis, shuffled]), [in_order])
+    rules = [*views.RULES, elementwise, joined, sliced, along_axis, shuffled, turned_rows]
+    return rewrite(rewrite(graph, rules), [in_order])
 
 
 def in_order(node: Node, *inputs: Value) -> Value | None:
@@ -41,6 +43,16 @@ def in_order(node: Node, *inputs: Value) -> Value | None:
         one = (*[0] * (rank - 2), 1, 0)  # a column more, which nothing reads: a copy
         last = build.pad(build.transpose(x, perm=channels_last(rank)), fill, before=(0,) * rank, after=one)
         return make(node, op, build.transpose(last, perm=channels_first(rank)), fill)
+
+
+def turned_rows(node: Node, *inputs: Value) -> Value | None:
+    """transpose(x) · w = transpose(x · w) for a matrix w and rows in another order: in their own they are the rows of one product."""
+    match node.op, inputs:
+        case MatMul(), (Value(node=Node(op=Transpose(perm=perm), inputs=(x,))), w) if (
+            w.type.rank == 2 and perm[-1] == len(perm) - 1
+        ):
+            return make(node, Transpose(perm), make(node, MatMul(), x, w))
+    return None
 
 
 def elementwise(node: Node, *inputs: Value) -> Value | None:

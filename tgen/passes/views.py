@@ -48,6 +48,17 @@ def transpose_of_transpose(node: Node, *inputs: Value) -> Value | None:
     return None
 
 
+def squeeze_of_transpose(node: Node, *inputs: Value) -> Value | None:
+    """squeeze(transpose_p(x)) = transpose_q(squeeze(x)), q: p without the axes that go"""
+    match node.op, inputs:
+        case Squeeze(axes=axes), (Value(node=Node(op=Transpose(perm=perm), inputs=(x,))),):
+            gone = sorted(perm[a % len(perm)] for a in axes)
+            kept = [p for p in perm if p not in gone]
+            order = tuple(p - sum(g < p for g in gone) for p in kept)
+            return make(node, Transpose(order), make(node, Squeeze(tuple(gone)), x))
+    return None
+
+
 def reshape_of_reshape(node: Node, *inputs: Value) -> Value | None:
     """reshape(reshape(x)) = reshape(x), where one of both may be a squeeze or an unsqueeze"""
     match inputs:
@@ -150,4 +161,13 @@ def _infers(node: Node, inputs: tuple[Value, ...]) -> bool:
         return False
 
 
-RULES = (nothing, transpose_of_transpose, reshape_of_reshape, reshape_of_ones, ones_of_ones, broadcast_anyway, gather_of_one)
+RULES = (
+    nothing,
+    transpose_of_transpose,
+    squeeze_of_transpose,
+    reshape_of_reshape,
+    reshape_of_ones,
+    ones_of_ones,
+    broadcast_anyway,
+    gather_of_one,
+)

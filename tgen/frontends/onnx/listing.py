@@ -110,7 +110,7 @@ def _dtypes(schema: Any) -> tuple[str, ...]:
 
 
 def _limits(function: Callable[..., Any]) -> Iterator[str]:
-    """The texts of `raise Unsupported(...)` in a mapping and in what it calls of its module."""
+    """The texts of `raise Unsupported(...)` in a mapping and in what it calls of the mappings."""
     seen: set[str] = set()
     waiting = [function]
     while waiting:
@@ -123,7 +123,7 @@ def _limits(function: Callable[..., Any]) -> Iterator[str]:
                 yield _text(node.args[0])
             if isinstance(node, ast.Name):
                 called = vars(inspect.getmodule(present)).get(node.id)
-                if inspect.isfunction(called) and called.__module__ == present.__module__:
+                if inspect.isfunction(called) and called.__module__.startswith(__package__ + ".mappings."):
                     waiting.append(called)
 
 
