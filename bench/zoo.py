@@ -23,6 +23,9 @@ SIZES = {
     "ddddocr": {"image_width": 160},
     "minilm-int8": {"batch": 1, "sequence": 64},
     "vit-saliency": {},
+    "seizures": {"batch": 1, "time": 100},
+    "words-by-letters": {"unk__487": 1, "unk__488": 9},
+    "speaker-features": {"batch_size": 1, "N": 16000},
     "silero-vad": {"input_0": 1, "input_1": 576, "state_1": 1},
 }
 FIXED = {"silero-vad": {"sr": 16000}}  # inputs that are constants in what is measured

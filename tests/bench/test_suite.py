@@ -17,12 +17,15 @@ def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
+OTHERS = ("seizures", "speaker-features", "words-by-letters")
+
+
 def test_every_aim_has_a_row() -> None:
     names = [line.split()[0] for line in suite("--list").stdout.splitlines()]
     lengths, precisions = ("16", "128", "256"), ("highest", "high", "medium")
     encoders = {f"minilm-{length}-{precision}" for length in lengths for precision in precisions}
     libraries = {f"library-{what}" for what in ("build", "call", "start", "speed")}
-    zoo = {f"zoo-{what}" for what in ("ddddocr", "magika", "minilm-int8", "silero-vad", "vit-saliency")}
+    zoo = {f"zoo-{what}" for what in ("ddddocr", "magika", "minilm-int8", "silero-vad", "vit-saliency", *OTHERS)}
     ocr = {f"zoo-ocr-{what}" for what in ("detection", "orientation", "recognition")}
     assert set(names) == {
         *encoders,
