@@ -324,7 +324,7 @@ class DepthToSpace(Op):
 
     def infer(self, x: TensorType) -> TensorType:
         s = self.blocksize
-        if x.rank != 4 or self.mode not in ("DCR", "CRD") or s < 1 or (isinstance(x.shape[1], int) and x.shape[1] % (s * s)):
+        if x.rank != 4 or self.mode not in ("DCR", "CRD") or s < 1 or x.shape[1] % (s * s) != 0:
             raise TypeMismatch(f"depth_to_space of {x}: blocksize {s}, mode {self.mode!r}")
         n, c, h, w = x.shape
         return x.with_shape((n, c // (s * s), h * s, w * s))

@@ -133,6 +133,11 @@ def test_what_no_size_makes_equal(make_model: MakeModel) -> None:
         load(make_model(both, {"x": ("a",)}, constants={"w": np.zeros(3, np.float32), "v": np.zeros(4, np.float32)}))
 
 
+def test_channels_that_make_no_squares_are_told_at_once(make_model: MakeModel) -> None:
+    with pytest.raises(InvalidModel, match="DepthToSpace 'y': depth_to_space of"):
+        load(make_model([node("DepthToSpace", ["x"], ["y"], blocksize=2)], PICTURE))
+
+
 def test_a_branch_that_may_not_be_taken_asks_nothing(make_model: MakeModel) -> None:
     branches = {
         key: helper.make_graph([body], key, [], [onnx.ValueInfoProto(name=f"{key}_y")])
