@@ -36,7 +36,8 @@ def elements(b: Any, register: Any, dtype: DType, count: int) -> Any:
 class DotTile(VectorTile):
     """acc[j] += Σ_p a[p]·b[p, j]: one word of A, in every lane, with a word of each column; `intrinsic`(acc, first, second).
 
-    swapped: B is the instruction's first operand (where the two differ in kind).
+    swapped: B is the instruction's first operand (where the two differ in kind). B that is narrower than A is widened when it is
+    loaded, once for all rows of a block.
     """
 
     intrinsic: str = ""
@@ -50,10 +51,19 @@ class DotTile(VectorTile):
     def word(self) -> ll.Type:
         return WORD
 
+    @property
+    def held(self) -> DType:
+        """B's dtype in a register."""
+        return self.a if self.b.bits < self.a.bits else self.b
+
     def load_b(self, b: Any, pointer: Any, slot: int) -> Any:
-        words = b.load(pointer, typ=ll.VectorType(WORD, self.n))
-        words.align = self.b.size
-        return words
+        count = self.n * self.k_pack
+        loaded = b.load(pointer, typ=ll.VectorType(ll.IntType(self.b.bits), count))
+        loaded.align = self.b.size
+        if self.held is not self.b:
+            wide = ll.VectorType(ll.IntType(self.held.bits), count)
+            loaded = b.sext(loaded, wide) if self.b.kind == "int" else b.zext(loaded, wide)
+        return b.bitcast(loaded, ll.VectorType(WORD, self.n))
 
     def mac(self, b: Any, acc: Any, x: Any, y: Any) -> Any:
         operands = self.operands(b, x, y)
@@ -62,5 +72,5 @@ class DotTile(VectorTile):
 
     def operands(self, b: Any, x: Any, y: Any) -> list[Any]:
         """Words of A and B as elements, in the instruction's order."""
-        both = [elements(b, words, dtype, self.n * self.k_pack) for words, dtype in ((x, self.a), (y, self.b))]
+        both = [elements(b, words, dtype, self.n * self.k_pack) for words, dtype in ((x, self.a), (y, self.held))]
         return both[::-1] if self.swapped else both

@@ -27,7 +27,7 @@ class EmulatedDotTile(DotTile):
             function.attributes.add("noinline")
             builder = ll.IRBuilder(function.append_basic_block())
             total, left, right = function.args
-            builder.ret(dot(builder, total, left, right, self.a, self.b))
+            builder.ret(dot(builder, total, left, right, self.a, self.held))
         return b.call(function, [acc, x, y])
 
 

@@ -10,7 +10,7 @@ from ...ir import dtypes
 from ..target import Caches, Target
 from ..vector import vector_tile
 from .amx import INT8_TILES, TDPBF16PS
-from .dot import bf16_dot, byte_pairs, int8_dots, int16_dot
+from .dot import bf16_dot, byte_pairs, int8_dots, int16_dots
 
 TRIPLE = "x86_64-unknown-linux-gnu"
 PAUSE = "call void @llvm.x86.sse2.pause()"
@@ -28,7 +28,7 @@ def _vector_tiles(instruction: str, needs: str, bits: int, registers: int) -> tu
     return floats + tuple(vector_tile(f"vpmul.{d}.{bits}", d, bits // d.bits, needs, registers, 2.0) for d in integers)
 
 
-_TILES = (*_vector_tiles("vfmadd231", "fma", 256, 16), int16_dot(256, "avx2", 16, 0.75))
+_TILES = (*_vector_tiles("vfmadd231", "fma", 256, 16), *int16_dots(256, "avx2", 16, 0.75))
 
 AVX2 = Target(
     name="avx2",
@@ -61,7 +61,7 @@ AVX512 = Target(
     needs=("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"),
     lanes=16,
     registers=32,
-    tiles=(*_vector_tiles("vfmadd231", "avx512f", 512, 32), int16_dot(512, "avx512bw", 32, 1.0)),
+    tiles=(*_vector_tiles("vfmadd231", "avx512f", 512, 32), *int16_dots(512, "avx512bw", 32, 1.0)),
     caches=Caches(48 << 10, 1 << 20, l2_speed=48.0),
     spin_hint=PAUSE,
 )

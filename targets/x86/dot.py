@@ -59,10 +59,13 @@ def int8_dots(bits: int, needs: str, registers: int) -> tuple[DotTile, ...]:
     )  # fmt: skip
 
 
-def int16_dot(bits: int, needs: str, registers: int, cycles: float) -> MultiplyAddTile:
-    """vpmaddwd and vpaddd: exact for all operands, as int32 wraps."""
+def int16_dots(bits: int, needs: str, registers: int, cycles: float) -> tuple[MultiplyAddTile, ...]:
+    """vpmaddwd and vpaddd: exact for all operands, as int32 wraps. B lies in memory as it is multiplied, or as bytes."""
     intrinsic = {256: "x86.avx2.pmadd.wd", 512: "x86.avx512.pmaddw.d.512"}[bits]
-    return MultiplyAddTile(f"vpmaddwd.{bits}", 1, bits // 32, 2, I16, I16, I32, 2, needs, registers, cycles, intrinsic=intrinsic)
+    return tuple(
+        MultiplyAddTile(f"{name}.{bits}", 1, bits // 32, 2, I16, b, I32, 2, needs, registers, cycles, intrinsic=intrinsic)
+        for name, b in (("vpmaddwd", I16), ("vpmaddwd.i8", I8), ("vpmaddwd.u8", U8))
+    )
 
 
 def byte_pairs() -> PairTile:

@@ -83,7 +83,7 @@ def test_convolutions_are_of_integers(rng: np.random.Generator, group: int) -> N
     np.testing.assert_array_equal(build_executable(graph).run({"x": x})["y"], want)
     if has_small_products(host()):
         size, whole = bytes_of_weights(graph, host())
-        assert whole and size <= 2
+        assert whole and size == 1
 
 
 def model_of(arrays: dict[str, np.ndarray], transposed: bool) -> onnx.ModelProto:
@@ -107,7 +107,7 @@ def has_small_products(target) -> bool:
 @pytest.mark.parametrize("target", [t for t in all_targets() if has_small_products(t)], ids=lambda t: t.name)
 def test_weights_stay_small(rng: np.random.Generator, target) -> None:
     size, whole = bytes_of_weights(load_onnx(model_of(arrays_of(rng, 64, np.int8, True, 0), False)), target)
-    assert whole and size <= 2
+    assert whole and size == 1
 
 
 def test_sums_that_int32_may_not_hold_stay_float32(rng: np.random.Generator) -> None:

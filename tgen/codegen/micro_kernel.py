@@ -132,7 +132,7 @@ class _MicroEmitter:
         self.panel_offsets, self.ahead = self._panels(rest[:2]), rest[2 * (access.panels > 1) :]
         self.b_step = b_step if access.b_step is None else I64(access.b_step)
         self.b_tile = b_tile if access.b_tile is None else I64(access.b_tile)
-        size = product.operand.size
+        size = tile.a.size
         self.a_step = I64(tile.k * size)
 
     def emit(self) -> ll.Function:
@@ -251,7 +251,7 @@ class _MicroEmitter:
 
     def _lines(self) -> int:
         """Lines of a part of B in a step."""
-        return -(-self.columns * self.tile.n * self.tile.k * self.product.operand.size // LINE)
+        return -(-self.columns * self.tile.n * self.tile.k * self.tile.b.size // LINE)
 
     def _spare(self) -> bool:
         """Whether multiplying leaves time for more loads: where loads bind, reading B is what this waits for already."""
@@ -271,7 +271,7 @@ class _MicroEmitter:
         b, inner, tile = self.c.b, I64(self.access.inner), self.tile
         if self.access.inner == 1:
             return b.mul(step, self.b_step)
-        size = I64(tile.k * tile.n * self.product.operand.size)
+        size = I64(tile.k * tile.n * tile.b.size)
         return b.add(b.mul(b.udiv(step, inner), self.b_step), b.mul(b.urem(step, inner), size))
 
     def _load_b(self, part: int, along: Any, n: int, slot: int) -> Any:
