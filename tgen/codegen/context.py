@@ -36,6 +36,7 @@ class FunctionContext:
         self.b = ll.IRBuilder(self._start)
         self.symbols = symbols
         self.symbol_array: Any = None
+        self.given: dict[str, Any] = {}  # values of symbols that are not in the array
         self.moving: frozenset[str] = frozenset()  # symbols that change while the function runs
         self._dims: dict[DimLike, Any] = {}
 
@@ -69,6 +70,8 @@ class FunctionContext:
 
     def _atom(self, atom: str | Apply, e: Any) -> Any:
         if isinstance(atom, str):
+            if atom in self.given:
+                return self.given[atom]
             pointer = e.gep(self.symbol_array, [I64(self.symbols.index(atom))], source_etype=I64)
             return e.load(pointer, typ=I64)
         a, b = self.dim(atom.a), self.dim(atom.b)

@@ -27,18 +27,28 @@ LONG_CHAIN = 12  # operations on floats, from which on a kernel waits for result
 
 
 def emit_loop_kernel(
-    module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str
+    module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str, numbers: Sequence[str] = ()
 ) -> ll.Function:
-    """lanes: of float32 in a vector of the target."""
-    return _LoopEmitter(module, name, kernel, symbols, lanes, features).emit()
+    """lanes: of float32 in a vector of the target. numbers: symbols that are arguments, behind the others (see `shared`)."""
+    return _LoopEmitter(module, name, kernel, symbols, lanes, features, numbers).emit()
 
 
 class _LoopEmitter:
-    def __init__(self, module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str) -> None:
+    def __init__(
+        self,
+        module: ll.Module,
+        name: str,
+        kernel: LoopKernel,
+        symbols: Sequence[str],
+        lanes: int,
+        features: str,
+        numbers: Sequence[str],
+    ) -> None:
         self.kernel, self.lanes = kernel, lanes
         self.stages = [Stage(s.kind, mathlib.expand(s.body), s.combine, s.output, s.index) for s in kernel.stages]
-        self.c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, features)
-        self.begin, self.end, operands, self.c.symbol_array, self.scratch = self.c.function.args
+        self.c = FunctionContext(module, name, [*KERNEL_ARGUMENTS, *[I64] * len(numbers)], symbols, features)
+        self.begin, self.end, operands, self.c.symbol_array, self.scratch, *given = self.c.function.args
+        self.c.given = dict(zip(numbers, given))
         count = len(kernel.inputs) + len(kernel.outputs)
         entry = self.c.entry
         self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]

@@ -27,9 +27,10 @@ from .context import I1, I8, I64, PTR, VOID, FunctionContext
 from .contract_kernel import emit_contract_kernel
 from .extents import emit_definition, scratch_start
 from .half import HALF_IR
-from .loop_kernel import emit_loop_kernel
+from .loop_kernel import KERNEL_ARGUMENTS, emit_loop_kernel
 from .routine_kernel import emit_routine_kernel, routine_ir
 from .share import LEAST_WORK, LEAST_WORK_OF_A_TURN, share
+from .shared import Shared, shared_kernels
 
 
 def frame_of(plan: Plan) -> Frame:
@@ -55,12 +56,30 @@ def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str =
     module = ll.Module("tgen")
     module.triple = target.triple
     symbols = _symbols(plan)
-    kernels = [_kernel(module, f"kernel.{k}", kernel, symbols, target) for k, kernel in enumerate(plan.kernels)]
+    shared = shared_kernels(plan.kernels)
+    kernels = [
+        _instance(module, f"kernel.{k}", *shared[kernel], symbols, target)
+        if kernel in shared
+        else _kernel(module, f"kernel.{k}", kernel, symbols, target)
+        for k, kernel in enumerate(plan.kernels)
+    ]
     body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, entry, body, frame_of(plan), target, plan.unbounded)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
     routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
     return llvm.linked([text, *routines], target.triple) if routines else text
+
+
+def _instance(
+    module: ll.Module, name: str, shared: Shared, numbers: Sequence[int], symbols: Sequence[str], target: Target
+) -> ll.Function:
+    """A kernel that is a call of what it has in common with others; the first of them makes that."""
+    common = module.globals.get(shared.name) or emit_loop_kernel(
+        module, shared.name, shared.kernel, symbols, target.lanes, target.feature_string, shared.numbers
+    )
+    c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, target.feature_string)
+    c.b.call(common, [*c.function.args, *map(I64, numbers)])
+    return c.finish()
 
 
 def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str], target: Target) -> ll.Function:
