@@ -2,7 +2,7 @@
 
     (a - p)·(b - q) = a·b - p·colsum(b) - rowsum(a - p)·q        a, b: 8 bits; p: one for each row; q: one for each column
     a - p = flipped(a) - (p ± 128)                               for an instruction that wants a of the other signedness
-    a·b = i16(a)·b = i16(a)·i16(b)                               where they fit; b stays 8 bits where that is without a zero
+    a·b = i16(a)·b = i16(a)·i16(b)                               where they fit
 Every step is exact, sums wrap as int32 does. Zero points are such p and q; sums over weights are folded. What lies between the numbers and
 the product and only moves them (windows, their padding, transposes) moves the small ones instead.
 """
@@ -85,7 +85,7 @@ def _ways(build: Builder, a: Value, b: Value, form: Contract) -> Iterator[tuple[
     yield from ((_flipped(build, x), y) for x, y in pairs)
     if _fits_16_bits(a):
         wide = _Term(_of_16_bits(build, a))
-        yield from ((wide, y) for y in _of_8_bits(build, b, -2, True) if y.zero is None)
+        yield from ((wide, y) for y in _of_8_bits(build, b, -2, True))
         if _fits_16_bits(b):
             yield wide, _Term(_of_16_bits(build, b))
 
