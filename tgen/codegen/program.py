@@ -158,7 +158,9 @@ class _Program:
         used = {name: tiles[name] for k in self.plan.kernels for name in tiles_of(k)}
         for tile in used.values():
             tile.enter(self.c.b)
-        self.small = [self._small(phase, steps) for phase, steps in enumerate(self.plan.phases)]
+        numbered = itertools.groupby(enumerate(self.plan.steps), key=lambda each: each[1].phase)
+        self.phases = [list(steps) for _, steps in numbered]
+        self.small = [self._small(phase, [step for _, step in steps]) for phase, steps in enumerate(self.phases)]
         before = self._phases(0, len(self.small), self.plan.ranges, frozenset())
         self._define(len(self.small), before)
         self._hand_over()
@@ -190,8 +192,7 @@ class _Program:
                 if self._define(phase, before):
                     before = frozenset()
                 self._barrier(before, phase)
-                start = sum(len(steps) for steps in self.plan.phases[:phase])
-                self._phase(zip(self.plan.phases[phase], itertools.count(start)), self.small[phase])
+                self._phase(self.phases[phase], self.small[phase])
                 before, phase = frozenset({phase}), phase + 1
             else:
                 inside = [each for each in ranges if each is not outer and outer.first <= each.first and each.last <= outer.last]
@@ -320,10 +321,10 @@ class _Program:
         with c.when(c.b.not_(needless)):
             c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
 
-    def _phase(self, steps: Iterable[tuple[Step, int]], small: Any) -> None:
+    def _phase(self, steps: Iterable[tuple[int, Step]], small: Any) -> None:
         b = self.c.b
         threads = b.select(small, I64(1), self.threads)
-        for step, number in steps:
+        for number, step in steps:
             self._note(number, 0)
             with self.c.when(b.or_(self.first, b.not_(small))):
                 self._step(number, step, threads)
