@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.native import build_executable, host
-from tgen.codegen.loop_kernel import ACCUMULATORS
+from tgen.codegen.loops import ACCUMULATORS
 from tgen.ir.builder import Builder
 from tgen.ir.evaluate import evaluate
 

@@ -12,9 +12,8 @@ import pytest
 
 from tests.native import host
 from tgen.codegen import llvm
-from tgen.codegen.context import I64, PTR, FunctionContext
+from tgen.codegen.context import I64, KERNEL_ARGUMENTS, PTR, FunctionContext
 from tgen.codegen.llvm import machine_of
-from tgen.codegen.loop_kernel import KERNEL_ARGUMENTS
 from tgen.codegen.share import LEAST_WORK, ROUNDS, share
 
 Share = Callable[[int, int, int, np.ndarray, np.ndarray], None]

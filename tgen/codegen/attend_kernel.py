@@ -22,9 +22,8 @@ from ..kernels.specs import AttendKernel
 from ..targets.emit import splat
 from ..targets.tile import MacTile
 from .attend_products import AttendProducts, Scratch
-from .context import I64, PTR, FunctionContext
+from .context import I64, KERNEL_ARGUMENTS, PTR, FunctionContext
 from .lanes import horizontal
-from .loop_kernel import KERNEL_ARGUMENTS
 from .scalar import Emitter, Lanes, Scope
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
 

@@ -12,6 +12,7 @@ from ..ir.dims import Apply, DimLike, symbols
 
 I1, I8, I16, I32, I64 = (ll.IntType(w) for w in (1, 8, 16, 32, 64))
 VOID, PTR = ll.VoidType(), ll.PointerType()
+KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)  # begin, end, operands, symbols, scratch
 
 
 class FunctionContext:

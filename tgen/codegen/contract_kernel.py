@@ -18,8 +18,7 @@ from ..ir import mathlib
 from ..ir.dims import product
 from ..kernels.specs import ContractKernel
 from ..targets.tile import MacTile
-from .context import I1, I64, PTR, FunctionContext
-from .loop_kernel import KERNEL_ARGUMENTS
+from .context import I1, I64, KERNEL_ARGUMENTS, PTR, FunctionContext
 from .mend import mend
 from .micro_kernel import Access, call_micro_kernel, row_variants
 from .scalar import Emitter, Lanes, Scope

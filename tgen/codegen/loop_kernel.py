@@ -1,28 +1,25 @@
-"""A `LoopKernel` as a function: `void kernel(i64 begin, i64 end, ptr operands, ptr symbols, ptr scratch)` over units of work."""
+"""A `LoopKernel` as a function: `void kernel(i64 begin, i64 end, ptr operands, ptr symbols, ptr scratch)` over units of work.
+
+Here is what a unit of work is, and how it is done where lanes run along rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import llvmlite.ir as ll
 
-from ..ir import mathlib
-from ..ir.dims import DimLike, ceildiv, product
-from ..ir.dtypes import BOOL, F32, F64, DType
-from ..ir.expr import Call, Expr, Kept, walk
-from ..ir.loops import Stage, identity
+from ..ir.expr import Call, walk
+from ..ir.loops import Stage
 from ..kernels.specs import ACROSS_BLOCK, STRIP, VECTOR_BLOCK, LoopKernel
-from .context import I8, I64, PTR, FunctionContext
-from .lanes import horizontal, interleaved, turned
-from .primitives import emit_call, intrinsic
-from .scalar import Emitter, Lanes, Scope
+from .context import I64
+from .lanes import interleaved, turned
+from .loops import LoopEmitter
 from .strips import strip
-from .values import constant, from_memory, memory_type, register_type, to_memory, widen
+from .values import memory_type, register_type, to_memory, widen
 
-KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)
-ACCUMULATORS = 4  # vectors that a reduction keeps apart: the next one need not wait for the sum of the last
 LONG_CHAIN = 12  # operations on floats, from which on a kernel waits for results rather than for memory
 
 
@@ -30,36 +27,10 @@ def emit_loop_kernel(
     module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str, numbers: Sequence[str] = ()
 ) -> ll.Function:
     """lanes: of float32 in a vector of the target. numbers: symbols that are arguments, behind the others (see `shared`)."""
-    return _LoopEmitter(module, name, kernel, symbols, lanes, features, numbers).emit()
+    return _UnitEmitter(module, name, kernel, symbols, lanes, features, numbers).emit()
 
 
-class _LoopEmitter:
-    def __init__(
-        self,
-        module: ll.Module,
-        name: str,
-        kernel: LoopKernel,
-        symbols: Sequence[str],
-        lanes: int,
-        features: str,
-        numbers: Sequence[str],
-    ) -> None:
-        self.kernel, self.lanes = kernel, lanes
-        self.stages = [Stage(s.kind, mathlib.expand(s.body), s.combine, s.output, s.index) for s in kernel.stages]
-        self.c = FunctionContext(module, name, [*KERNEL_ARGUMENTS, *[I64] * len(numbers)], symbols, features)
-        self.begin, self.end, operands, self.c.symbol_array, self.scratch, *given = self.c.function.args
-        self.c.given = dict(zip(numbers, given))
-        count = len(kernel.inputs) + len(kernel.outputs)
-        entry = self.c.entry
-        self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
-        self.extents = [self.c.dim(e) for e in kernel.extents]
-        self.kept_memory = self._kept_memory()
-        self.scalars: dict[int, Any] = {}  # slots of rows' scalars
-
-    @property
-    def b(self) -> Any:
-        return self.c.b
-
+class _UnitEmitter(LoopEmitter):
     def emit(self) -> ll.Function:
         kernel, c = self.kernel, self.c
         by_row = kernel.vector is not None and kernel.vector < kernel.rows
@@ -211,150 +182,3 @@ class _LoopEmitter:
 
         self._columns(axes, self.kernel.rows, last, add)
         return [self.b.load(slot, typ=type_) for slot in slots]
-
-    # -- lanes along the last column axis (or no lanes) ----------------------------------------------------------------------
-
-    def _row(self, axes: dict[int, Any]) -> None:
-        self.scalars = {}
-        for k, stage in enumerate(self.stages):
-            if stage.kind == "once":
-                self._once(k, stage, axes, 1)
-            elif stage.kind == "reduce":
-                self._reduce(k, stage, axes)
-            else:
-                self._columns(axes, self.kernel.rows, len(self.extents) - 1, partial(self._each, k, stage))
-
-    def _each(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
-        def body(at: dict[int, Any], lanes: int) -> None:
-            emitter = self._emitter(at, lanes)
-            value = emitter.value(stage.body)
-            if k in self.kept_memory:
-                self._write_kept(k, at, emitter.spread(value, lanes), lanes)
-            if stage.output is not None:
-                emitter.store(value, self.kernel.outputs[stage.output], self._output(stage.output), stage.index[0])
-
-        self._along_last(axes, body)
-
-    def _reduce(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
-        """Lanes of several vectors are combined separately, then with each other in a fixed order, then with the tail."""
-        type_, combine = register_type(stage.body.dtype), partial(self._combine, stage)
-        slots = {lanes: self.c.slot(widen(type_, lanes)) for lanes in {ACCUMULATORS * self.lanes, self.lanes, 1}}
-        for lanes, slot in slots.items():
-            self.b.store(self._identity(stage, lanes), slot)
-
-        def body(at: dict[int, Any], lanes: int) -> None:
-            self._accumulate(stage, slots[lanes], at, lanes)
-
-        self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at: self._along_last(at, body, ACCUMULATORS))
-        total, *rest = (self.b.load(slots[lanes], typ=widen(type_, lanes)) for lanes in sorted(slots, reverse=True))
-        for value, lanes in zip(rest, sorted(slots, reverse=True)[1:]):
-            total = combine(value, horizontal(self.b, total, combine, lanes))
-        self._keep(k, total, 1)
-
-    def _along_last(self, axes: dict[int, Any], body: Callable[[dict[int, Any], int], None], vectors: int = 1) -> None:
-        """body over the last axis: so many vectors at a time, then one, then element by element."""
-        if len(self.extents) == self.kernel.rows:
-            body(axes, 1)
-            return
-        last = len(self.extents) - 1
-        extent = self.extents[last]
-        done = I64(0)
-        widths = {vectors * self.lanes, self.lanes} if self.kernel.vector == last else set()
-        for lanes in sorted(widths | {1}, reverse=True):
-            end = self.b.and_(extent, I64(-lanes))
-            with self.c.loop(done, end, lanes) as j:
-                body({**axes, last: j}, lanes)
-            done = end
-
-    # -- parts -------------------------------------------------------------------------------------------------------------
-
-    def _columns(self, axes: dict[int, Any], first: int, last: int, body: Callable[[dict[int, Any]], None]) -> None:
-        """One lane at a time over axes first … last-1."""
-        if first >= last:
-            body(axes)
-            return
-        with self.c.loop(I64(0), self.extents[first]) as j:
-            self._columns({**axes, first: j}, first + 1, last, body)
-
-    def _once(self, k: int, stage: Stage, axes: dict[int, Any], lanes: int) -> None:
-        emitter = self._emitter(axes, lanes)
-        value = emitter.value(stage.body)
-        self._keep(k, value[0], value[1])
-        if stage.output is not None:
-            emitter.store(value, self.kernel.outputs[stage.output], self._output(stage.output), stage.index[0])
-
-    def _store(self, stage: Stage, axes: dict[int, Any], lanes: int) -> None:
-        assert stage.output is not None
-        emitter = self._emitter(axes, lanes)
-        emitter.store(emitter.value(stage.body), self.kernel.outputs[stage.output], self._output(stage.output), stage.index[0])
-
-    def _output(self, number: int) -> Any:
-        return self.pointers[len(self.kernel.inputs) + number]
-
-    def _emitter(self, axes: dict[int, Any], lanes: int) -> Emitter:
-        vector = self.kernel.vector if lanes > 1 else None
-        return Emitter(self.c, Scope(axes, vector, lanes, self.pointers, lambda stage: self._kept(stage, axes, lanes)))
-
-    def _keep(self, stage: int, value: Any, lanes: int) -> None:
-        slot = self.c.slot(value.type)
-        self.b.store(value, slot)
-        self.scalars[stage] = (slot, value.type, lanes)
-
-    def _kept(self, stage: int, axes: dict[int, Any], lanes: int) -> Lanes:
-        if stage in self.scalars:
-            slot, type_, count = self.scalars[stage]
-            return self.b.load(slot, typ=type_), count
-        return self._read_kept(stage, axes, lanes), lanes
-
-    # -- reductions --------------------------------------------------------------------------------------------------------
-
-    def _identity(self, stage: Stage, lanes: int) -> Any:
-        dtype = stage.body.dtype
-        numpy = F32.numpy if dtype.is_float and dtype.bits < 32 else dtype.numpy
-        return constant(dtype, identity(stage.combine or "add", numpy).item(), lanes)
-
-    def _accumulate(self, stage: Stage, slot: Any, axes: dict[int, Any], lanes: int) -> None:
-        before = self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes))
-        self.b.store(self._combined(stage, self._emitter(axes, lanes), stage.body, before, lanes), slot)
-
-    def _combined(self, stage: Stage, emitter: Emitter, body: Expr, before: Any, lanes: int) -> Any:
-        """`before` and one more element. A product is added with one rounding where the target can do so."""
-        if stage.combine == "add" and isinstance(body, Call) and body.fn == "mul" and body.dtype in (F32, F64):
-            x, y = (emitter.vector(operand, lanes) for operand in body.operands)
-            return intrinsic(self.b, "fmuladd", [x, y, before])
-        return self._combine(stage, before, emitter.vector(body, lanes))
-
-    def _combine(self, stage: Stage, x: Any, y: Any) -> Any:
-        lanes = x.type.count if isinstance(x.type, ll.VectorType) else 1
-        narrow = stage.body.dtype.is_float and stage.body.dtype.bits < 32
-        dtype: DType = F32 if narrow else stage.body.dtype
-        call = Call(dtype if dtype is not BOOL else BOOL, stage.combine or "add", (Kept(dtype, 0), Kept(dtype, 1)))
-        return emit_call(self.b, call, [x, y], lanes)
-
-    # -- kept columns ------------------------------------------------------------------------------------------------------
-
-    def _kept_memory(self) -> dict[int, Any]:
-        """Scratch address of each kept stage's row."""
-        memory: dict[int, Any] = {}
-        offset: DimLike = 0
-        columns = product(self.kernel.extents[self.kernel.rows :])
-        for k in self.kernel.kept:
-            memory[k] = self.c.entry.gep(self.scratch, [self.c.dim(offset)], source_etype=I8)
-            offset = offset + ceildiv(columns * self.kernel.stages[k].body.dtype.size, 64) * 64
-        return memory
-
-    def _kept_address(self, stage: int, axes: dict[int, Any]) -> Any:
-        flat = I64(0)
-        for axis in range(self.kernel.rows, len(self.extents)):
-            flat = self.b.add(self.b.mul(flat, self.extents[axis]), axes[axis])
-        return self.b.gep(self.kept_memory[stage], [flat], source_etype=memory_type(self.stages[stage].body.dtype))
-
-    def _write_kept(self, stage: int, axes: dict[int, Any], value: Any, lanes: int) -> None:
-        dtype = self.stages[stage].body.dtype
-        self.b.store(to_memory(self.b, value, dtype, lanes), self._kept_address(stage, axes), align=dtype.size)
-
-    def _read_kept(self, stage: int, axes: dict[int, Any], lanes: int) -> Any:
-        dtype = self.stages[stage].body.dtype
-        loaded = self.b.load(self._kept_address(stage, axes), typ=widen(memory_type(dtype), lanes))
-        loaded.align = dtype.size
-        return from_memory(self.b, loaded, dtype, lanes)

@@ -23,11 +23,11 @@ from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
 from .attend_kernel import emit_attend_kernel
-from .context import I1, I8, I64, PTR, VOID, FunctionContext
+from .context import I1, I8, I64, KERNEL_ARGUMENTS, PTR, VOID, FunctionContext
 from .contract_kernel import emit_contract_kernel
 from .extents import emit_definition, scratch_start
 from .half import HALF_IR
-from .loop_kernel import KERNEL_ARGUMENTS, emit_loop_kernel
+from .loop_kernel import emit_loop_kernel
 from .routine_kernel import emit_routine_kernel, routine_ir
 from .share import LEAST_WORK, LEAST_WORK_OF_A_TURN, share
 from .shared import Shared, shared_kernels

@@ -19,8 +19,7 @@ from ..ir.dtypes import DType
 from ..ir.errors import CodegenError
 from ..kernels.specs import RoutineKernel
 from . import llvm
-from .context import I32, I64, PTR, FunctionContext
-from .loop_kernel import KERNEL_ARGUMENTS
+from .context import I32, I64, KERNEL_ARGUMENTS, PTR, FunctionContext
 
 
 def emit_routine_kernel(module: ll.Module, name: str, kernel: RoutineKernel, symbols: Sequence[str], features: str) -> ll.Function:

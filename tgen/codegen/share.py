@@ -14,8 +14,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..targets.target import Target
-from .context import I64, PTR, VOID, FunctionContext
-from .loop_kernel import KERNEL_ARGUMENTS
+from .context import I64, KERNEL_ARGUMENTS, PTR, VOID, FunctionContext
 
 ROUNDS = 3
 LEAST_WORK = 4096  # element operations: a chunk or a phase smaller than this costs more to hand over than to do
