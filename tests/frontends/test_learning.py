@@ -71,3 +71,39 @@ def test_agrees_with_onnxruntime(name: str) -> None:
 def test_refuses(op_type: str, attributes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         load_onnx(model_of(op_type, PLAIN, attributes))
+
+
+def classifier(keys: dict[str, Any]) -> onnx.ModelProto:
+    """What scikit-learn's classifiers are exported as: labels, and a sequence of maps from labels to probabilities."""
+    attributes = {"coefficients": np.linspace(-1, 1, 12), "intercepts": [0.1, -0.2, 0.3], "post_transform": "SOFTMAX", **keys}
+    nodes = [
+        helper.make_node("LinearClassifier", ["x"], ["label", "scores"], domain="ai.onnx.ml", **attributes),
+        helper.make_node("ZipMap", ["scores"], ["maps"], domain="ai.onnx.ml", classlabels_int64s=[7, 5, 9]),
+    ]
+    pairs = helper.make_map_type_proto(onnx.TensorProto.INT64, helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, []))
+    outputs = [helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["rows"])]
+    outputs.append(helper.make_value_info("maps", helper.make_sequence_type_proto(pairs)))
+    given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", 4])
+    graph = helper.make_graph(nodes, "classifier", [given], outputs)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)
+
+
+@pytest.mark.peer("onnxruntime")
+def test_maps_are_columns_in_the_order_of_their_keys() -> None:
+    import onnxruntime
+
+    model = classifier({"classlabels_ints": [7, 5, 9]})
+    label, maps = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+        None, {"x": PLAIN}
+    )
+    got = build_executable(load_onnx(model)).run({"x": PLAIN})
+    np.testing.assert_array_equal(got["label"], label)
+    np.testing.assert_allclose(got["maps"], [[row[key] for key in (7, 5, 9)] for row in maps], rtol=1e-6)
+
+
+def test_maps_of_other_keys_than_columns_are_refused() -> None:
+    model = classifier({"classlabels_ints": [7, 5, 9]})
+    del model.graph.node[1].attribute[0].ints[2]
+    with pytest.raises(InvalidModel, match="2 keys"):
+        load_onnx(model)

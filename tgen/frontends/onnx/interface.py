@@ -46,6 +46,11 @@ def is_structured(info: ValueInfoProto) -> bool:
     return info.type.WhichOneof("value") in ("sequence_type", "optional_type")
 
 
+def is_table(info: ValueInfoProto) -> bool:
+    """Whether it is a sequence of maps, which is a tensor here: a row for each map, a column for each key."""
+    return bool(info.type.sequence_type.elem_type.WhichOneof("value") == "map_type")
+
+
 def check_named(option: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Raises InvalidInput if an option names an input that is not there, or not of its kind."""
     unknown = next((name for name in given if name not in known), None)
@@ -130,7 +135,7 @@ def _tensor(name: str, proto: TypeProto, shape: Any, symbols: SymbolNames) -> Te
 
 def layout_of(info: ValueInfoProto, item: Item, what: str) -> tuple[Layout, dict[str, Value | Text]]:
     """Where an output is, and the outputs of the graph for it. Raises InvalidModel if it is of another kind than declared."""
-    if isinstance(item, (Value, Text)) and not is_structured(info):
+    if isinstance(item, (Value, Text)) and (not is_structured(info) or is_table(info)):
         return info.name, {info.name: item}
     kind = kind_of(item)
     if info.type.WhichOneof("value") and proto_kind(info.type) not in (kind, f"optional({kind})"):

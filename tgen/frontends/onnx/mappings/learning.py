@@ -55,6 +55,16 @@ def normalizer(call: Call, x: Value) -> Value:
     return normal
 
 
+@onnx_op("ZipMap", domain=ML)
+def zip_map(call: Call, x: Value) -> Value:
+    """The scores as they are: a row for each map of the sequence, a column for each key, in the order of the attribute."""
+    keys = call.attr("classlabels_int64s", []) or call.attr("classlabels_strings", [])
+    rows: Value = call.build.unsqueeze(x, axes=(0,)) if x.type.rank == 1 else x
+    if not keys or rows.type.rank != 2 or rows.type.shape[1] != len(keys):
+        raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} of {x.type}: {len(keys)} keys")
+    return rows
+
+
 @onnx_op("Imputer", domain=ML)
 def imputer(call: Call, x: Value) -> Value:
     """The value that stands for "missing" (NaN, say) is replaced: by one number for all columns, or one for each."""
