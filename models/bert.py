@@ -21,6 +21,7 @@ from tgen.ir.dims import DimLike, dim_min, symbol
 from tgen.ir.dtypes import F32, I64
 from tgen.ir.errors import InvalidInput, InvalidModel, Unsupported
 from tgen.ir.graph import Graph, Value
+from tgen.ir.ops.comparison import And
 
 from .checkpoint import Checkpoint, Config
 from .sentence import Pooling, sentence_embedding
@@ -232,13 +233,21 @@ class _Encoder:
         """f32[batch, seq, hidden] from i64[batch, seq] ids and token types."""
         b, c = self.b, self.config
         with b.origin("embeddings"):
-            x = b.gather(self.table("word", c.vocabulary), ids, axis=0)
+            x = self.looked_up("word", c.vocabulary, ids, "input_ids")
             if types is not None:
-                x = b.add(x, b.gather(self.table("token_type", c.token_types), types, axis=0))
+                x = b.add(x, self.looked_up("token_type", c.token_types, types, "token_type_ids"))
             elif c.token_types == 1:
                 x = b.add(x, self.table("token_type", 1))
             x = b.add(x, self.positions(ids))
             return self.norm("embeddings.LayerNorm", x)
+
+    def looked_up(self, kind: str, rows: int, ids: Value, name: str) -> Value:
+        """f32[batch, seq, hidden], a row of the table for each id; a run with an id that has none is an InvalidInput."""
+        b = self.b
+        inside = b.apply(And(), b.greater_or_equal(ids, 0), b.less(ids, rows))
+        b.check(b.reduce_min(inside, axes=(0, 1), keepdims=False), f"{name} has an element outside of 0…{rows - 1}")
+        found: Value = b.gather(self.table(kind, rows), ids, axis=0)
+        return found
 
     def table(self, kind: str, rows: int) -> Value:
         return self.b.constant(self.tensors.take(f"embeddings.{kind}_embeddings.weight", (rows, self.config.hidden)))

@@ -72,7 +72,9 @@ def _differing(graph: Graph, new: Graph, mask: str, left: bool) -> str:
     """The first output that is not the same where there are tokens; "" if all are."""
     feeds = _trial(graph, mask, left)
     seen = feeds[mask] != 0
-    before, after = evaluate(graph, feeds), evaluate(new, feeds)
+    before, after = (
+        evaluate(dataclasses.replace(g, checks=()), feeds) for g in (graph, new)
+    )  # whatever the model says of such inputs
     for name, want in before.items():
         got = after[name]
         if want.shape[:2] == seen.shape:

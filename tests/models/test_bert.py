@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tgen
+from tgen.ir.errors import InvalidInput
 from tgen.ir.graph import Graph
 from tgen.models.folder import load_folder
 
@@ -99,6 +100,18 @@ def test_fixed_shapes_give_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         tgen.reference(graph, feeds)["last_hidden_state"], expect(model, feeds)["last_hidden_state"], rtol=1e-4, atol=2e-5
     )
+
+
+def test_ids_without_a_row_end_the_run(tmp_path: Path) -> None:
+    make_model("bert").save_pretrained(tmp_path)
+    graph = load_folder(tmp_path)
+    compiled = tgen.compile(graph, cache=False)
+    for name, wrong in (("input_ids", 60), ("input_ids", -1), ("token_type_ids", 2)):
+        feeds = make_feeds(graph, 2, 6)
+        feeds[name][1, 3] = wrong
+        for run in (compiled.run, lambda given: tgen.reference(graph, given)):
+            with pytest.raises(InvalidInput, match=f"{name} has an element outside"):
+                run(feeds)
 
 
 @pytest.mark.parametrize("head", ["ForMaskedLM", "ForSequenceClassification"])
