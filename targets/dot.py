@@ -57,7 +57,7 @@ class DotTile(VectorTile):
         return self.a if self.b.bits < self.a.bits else self.b
 
     def load_b(self, b: Any, pointer: Any, slot: int) -> Any:
-        count = self.n * self.k_pack
+        count = self.n * WORD.width // self.held.bits
         loaded = b.load(pointer, typ=ll.VectorType(ll.IntType(self.b.bits), count))
         loaded.align = self.b.size
         if self.held is not self.b:
