@@ -147,7 +147,7 @@ class _ContractEmitter:
         panels of the block of rows.
         """
         kernel, c, windows = self.kernel, self.c, self.kernel.windows
-        if windows is None:
+        if windows is None or not windows.rows:
             return
         extents, strides = zip(*((c.dim(d), c.dim(s * kernel.inputs[0].size)) for d, s in windows.rows))
         with c.when(self.b.icmp_signed("!=", first, self.b.load(self.found, typ=I64))):
@@ -162,7 +162,7 @@ class _ContractEmitter:
 
     def _rows_of_a(self, row: Any, first: Any) -> tuple[Any, Any]:
         """(bytes to A's row, what tells a micro-kernel where the next ones are: the stride, or where their offsets are)."""
-        if self.kernel.windows is None:
+        if not self.kernel.rows_apart:
             stride = self._strides()[0]
             return self.b.mul(row, stride), stride
         return I64(0), self.b.ptrtoint(self._row_place(self.b.sub(row, first)), I64)
@@ -241,7 +241,7 @@ class _ContractEmitter:
         windows = kernel.windows
         access = Access(
             kernel.a_strides[-1] == 1, known_step, known_tile, kernel.ahead, kernel.inner, kernel.panels,
-            windows is not None, windows is not None and len(windows.depths) > 1,
+            kernel.rows_apart, windows is not None and len(windows.depths) > 1,
         )  # fmt: skip
         out_stride = I64(kernel.panel * kernel.accumulate.size)
         arguments = [*a, *b, row_stride, k_stride, b_step, b_tile, self.b.sub(count, I64(1)), steps, k, out, out_stride, *more]
@@ -250,14 +250,23 @@ class _ContractEmitter:
     def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:
         """Row by row; a whole panel without a loop over its vectors."""
         panel, lanes = self.kernel.panel, self.lanes
-        with self.c.loop(I64(0), count) as i:
-            at = self.c.decompose(self.b.add(row, i), [self.c.dim(d) for d in self.kernel.row_extents])
+        with self.c.loop(I64(0), count) as i, self._wanted_row(self.b.add(row, i)) as at:
             axes = dict(enumerate([*position, *at]))
             start = self.b.mul(i, I64(panel))
             if panel % lanes:
                 self._tail(axes, out, start, column, I64(0), width)
             else:
                 self._whole_or_part(axes, out, start, column, width)
+
+    @contextlib.contextmanager
+    def _wanted_row(self, row: Any) -> Iterator[list[Any]]:
+        """Positions along the axes of rows, where there is a result."""
+        at = self.c.decompose(row, [self.c.dim(d) for d in self.kernel.row_extents])
+        if self.kernel.wanted is None:
+            yield at
+            return
+        with self.c.when(self.b.icmp_signed("<", at[-1], self.c.dim(self.kernel.wanted))):
+            yield at
 
     def _divides(self, size: int) -> bool:
         """Whether the columns are whole pieces of `size`, as far as known: then no code is made for a last piece that is smaller."""

@@ -93,7 +93,7 @@ class Product:
 class ReadWindows:
     """Where rows of A lie and how they go on, if no single stride says so: (extent, stride in elements) of axes, outermost first.
 
-    rows: what m consists of; depths: what k does.
+    rows: what m consists of; none: a stride says it. depths: what k does.
     """
 
     rows: tuple[tuple[DimLike, DimLike], ...]
@@ -109,7 +109,8 @@ class ContractKernel:
     how many of its panels are one of this kernel.
     inputs: dtypes of a parts, b parts and epilogue operands. ahead: B lies panel after panel where the last run left it, beyond L2, and
     is fetched before it is needed. windows: A's rows and depth are several axes each. row_axes: extents of those that expressions have
-    for m; none: m is one. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
+    for m; none: m is one. wanted: how far along the last of these there are results; the rest is multiplied, since rows that lie in line
+    are faster than those that matter only, and dropped; None: all. A unit of work is one panel of columns of one batch entry, for ROW_BLOCK rows.
     """
 
     batch: tuple[DimLike, ...]
@@ -135,6 +136,7 @@ class ContractKernel:
     panels: int = 1
     windows: ReadWindows | None = None
     row_axes: tuple[DimLike, ...] = ()
+    wanted: DimLike | None = None
 
     ROW_BLOCK = 192
 
@@ -158,7 +160,12 @@ class ContractKernel:
     @property
     def scratch(self) -> DimLike:
         """Accumulators of a block of rows, whole blocks; where windows are read, an offset for each of its rows."""
-        return self.accumulator_bytes + (8 * self.ROW_BLOCK if self.windows else 0)
+        return self.accumulator_bytes + (8 * self.ROW_BLOCK if self.rows_apart else 0)
+
+    @property
+    def rows_apart(self) -> bool:
+        """Whether each row of A has an offset of its own."""
+        return self.windows is not None and bool(self.windows.rows)
 
     @property
     def accumulator_bytes(self) -> int:

@@ -19,6 +19,7 @@ from ..ir.loops import LoopProgram, Stage
 from ..ir.op import Op
 from ..ir.ops.fused import Contraction, Loops
 from ..ir.types import TensorType
+from .inline import compact
 
 
 def lower(graph: Graph) -> Graph:
@@ -30,7 +31,8 @@ def _lower_node(node: Node, inputs: tuple[Value, ...]) -> Value | None:
     types = tuple(v.type for v in inputs)
     form = node.op.form(*types)
     if isinstance(form, Map):
-        return Value(Node(map_program(form.body, node.types[0], types), inputs, node.origin))
+        program, operands = compact(map_program(form.body, node.types[0], types).program, inputs)
+        return Value(Node(Loops(program), operands, node.origin))
     if isinstance(form, Reduce):
         return Value(Node(reduce_program(form, node.types[0], types), inputs, node.origin))
     if isinstance(form, Contract):

@@ -46,10 +46,10 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
             return None
         build = Builder()
         with build.origin(node.origin):
-            a, b = _matrices(build, form, *inputs)
-            if not bf16_products(Shape.of(a.type, b), PRODUCTS[level]):
+            a, b = _matrices(build, *inputs)
+            if not bf16_products(Shape.of(as_matrix(a.type, form.row_axes, form.depth_axes), b), PRODUCTS[level]):
                 return None
-            result = split_product(build, a, b, level)
+            result = split_product(build, a, b, level, form.row_axes, form.depth_axes)
             shape = node.types[0].shape
             return result if result.type.shape == shape else build.reshape(result, shape=shape)
 
@@ -70,21 +70,23 @@ def precision(graph: Graph, level: str, *, bf16_products: Faster) -> Graph:
     return rewrite(graph, [split, split_attention])
 
 
-def _matrices(build: Builder, form: Contract, a: Value, b: Value) -> tuple[Value, Value]:
-    """1-d operands as one row, as one column; rows and depths that are several axes as one."""
-    if form.row_axes > 1 or form.depth_axes > 1:
-        a = build.reshape(a, shape=as_matrix(a.type, form.row_axes, form.depth_axes).shape)
+def _matrices(build: Builder, a: Value, b: Value) -> tuple[Value, Value]:
+    """1-d operands as one row, as one column."""
     a = a if a.type.rank > 1 else build.reshape(a, shape=(1, *a.type.shape))
     b = b if b.type.rank > 1 else build.reshape(b, shape=(*b.type.shape, 1))
     return a, b
 
 
-def split_product(build: Builder, a: Value, b: Value, level: str) -> Value:
-    """The contraction of bfloat16 parts; parts of constants are folded later."""
+def split_product(build: Builder, a: Value, b: Value, level: str, row_axes: int = 1, depth_axes: int = 1) -> Value:
+    """The contraction of bfloat16 parts; parts of constants are folded later. row_axes, depth_axes: of a; of several parts they become
+    one each.
+    """
     products = PRODUCTS[level]
+    if len(products) > 1 and (row_axes > 1 or depth_axes > 1):
+        a, row_axes, depth_axes = build.reshape(a, shape=as_matrix(a.type, row_axes, depth_axes).shape), 1, 1
     a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
     parts = (*_parts(build, a, a_parts), *_parts(build, b, b_parts))
-    result: Value = build.apply(Contraction(products=products, a_parts=a_parts, b_parts=b_parts), *parts)
+    result: Value = build.apply(Contraction(products=products, a_parts=a_parts, b_parts=b_parts, row_axes=row_axes, depth_axes=depth_axes), *parts)
     return result
 
 

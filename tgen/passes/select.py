@@ -76,10 +76,13 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target, in_l2: bool = F
 
 
 def _reads_windows(op: Contraction, a: Value, tile: MacTile) -> bool:
-    """Whether a tile takes A as it lies, rows one by one; else its windows are written out. k goes along A's last axis in whole steps."""
+    """Whether a tile takes A as it lies, rows one by one or in lines; else its windows are written out. k goes along A's last axis in
+    whole steps.
+    """
     last = a.type.shape[-1]
     plain = op.row_axes == op.depth_axes == 1
-    return plain or (tile.broadcast and tile.m == 1 and op.products == ONE and isinstance(last, int) and last % tile.k == 0)
+    reads_rows = not tile.broadcast or tile.m == 1
+    return plain or (reads_rows and op.products == ONE and isinstance(last, int) and last % tile.k == 0)
 
 
 def _written_out(node: Node, inputs: tuple[Value, ...], target: Target, in_l2: bool) -> tuple[Value, ...]:

@@ -21,7 +21,7 @@ from ..passes.inline import is_view, map_body
 from ..passes.lower import map_program
 from .arena import segmented
 from .attend import attend_kernel
-from .contract import contract_kernel, least, stays_in_cache, tiles_whole, with_few_rows
+from .contract import contract_kernel, least, row_stride, rows_apart, stays_in_cache, tiles_whole, with_few_rows
 from .memory import ALIGNMENT
 from .reshape import reshaped
 from .schedule import Forked, Part, Repeated, lifetimes, scheduled
@@ -282,7 +282,7 @@ class _Builder:
         places = [self.place(v) for v in node.inputs]
         for k in range(op.a_parts, op.a_parts + op.b_parts):
             places[k] = self._tiled(op.packing, least(op.depth, op.depth_block), node.inputs[k], op.b_parts > 1)
-        self._readable(node, places, op.a_parts, op.packing.k, op.whole_rows)
+        self._readable(node, places, op.a_parts, op.packing.k, op.whole_rows, op.row_axes, op.depth_axes)
         results = [self._new(Value(node, k)) for k in range(len(node.types))]
         types = [v.type for v in node.inputs]
         weights = self.buffers[places[op.a_parts].buffer].kind == "weight"
@@ -301,20 +301,24 @@ class _Builder:
         kernel = attend_kernel(op, [v.type for v in node.inputs], places, results, [t.dtype for t in node.types])
         self._step(kernel, [*zip(places, kernel.inputs), *zip(results, kernel.outputs)], node.origin)
 
-    def _readable(self, node: Node, places: list[Place], parts: int, step: int, rows: int) -> None:
+    def _readable(
+        self, node: Node, places: list[Place], parts: int, step: int, rows: int, row_axes: int = 1, depth_axes: int = 1
+    ) -> None:
         """Makes sure that parts of A can be read as their tile does, or copies them: `step` neighbours along k at a time; `rows` rows
-        at a time, there or not, in the arena then, with slack behind all of it.
+        at a time, there or not, in the arena then, in line, with slack behind all of it.
         """
         for k in range(parts):
             value, place = node.inputs[k], places[k]
+            axes = list(zip(value.type.shape, place.strides))[:-depth_axes]
             whole = step == 1 or place.strides[-1] == 1
-            inside = not rows or (self.buffers[place.buffer].kind == "arena" and nonnegative(place.strides[-2]))
+            in_line = row_axes == 1 or rows_apart(axes[-min(row_axes, 2) :]) is not None
+            inside = not rows or (self.buffers[place.buffer].kind == "arena" and nonnegative(row_stride(axes)) and in_line)
             if not (whole and inside):
-                places[k] = self._whole(Buffer("arena", bytes=value.type.bytes), value.type)
-                self._copy(value, places[k], "packing")
+                places[k] = place = self._whole(Buffer("arena", bytes=value.type.bytes), value.type)
+                self._copy(value, place, "packing")
             if rows:
-                segment = self._segment(self.buffers[places[k].buffer].bytes)
-                slack = places[k].strides[-2] * (rows * value.type.dtype.size)
+                segment = self._segment(self.buffers[place.buffer].bytes)
+                slack = row_stride(list(zip(value.type.shape, place.strides))[:-depth_axes]) * (rows * value.type.dtype.size)
                 self.slack[segment] = dim_max(self.slack.get(segment, 0), slack)
 
     def _tiled(self, packing: Packing, depth: DimLike, b: Value, packed: bool) -> Place:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from ..ir.dims import DimLike, product
+from ..ir.dims import DimLike, dim_max, evaluate_dim, nonnegative, product, symbols
 from ..ir.dtypes import DType
 from ..ir.expr import Expr, index
 from ..ir.ops.fused import FewRows, Packing, TiledContraction
@@ -16,7 +16,10 @@ from ..kernels.specs import ContractKernel, ReadWindows
 from .types import Place
 
 CACHE_LINE, CACHE_SETS, CACHE_WAYS = 64, 64, 8  # of L1 as every CPU of the last decade has it: 4 KiB a way
-USUAL_DEPTH = 128  # what a symbolic depth is taken to be
+USUAL = 128  # what a symbol is taken to be
+MOST_READ = 1.4  # times as many rows as matter are multiplied rather than written out one by one: of 14 in a line 2 more, of 7 two
+
+Axis = tuple[DimLike, DimLike]  # extent, stride
 
 
 def contract_kernel(
@@ -45,12 +48,12 @@ def contract_kernel(
         spread(a_shape, a_strides, batch), b_strides, tuple(epilogues), tuple(stores), tuple(t.dtype for t in types), tuple(dtypes), op.accumulate,
         weights and places[op.a_parts].contiguous(b.shape),
     )  # fmt: skip
-    return _in_windows(_batch_merged(kernel), len(outer), depths)
+    return (_in_lines if op.whole_rows else _in_windows)(_batch_merged(kernel), len(outer), depths)
 
 
-def _merged_axes(axes: Sequence[tuple[DimLike, DimLike]]) -> list[tuple[DimLike, DimLike]]:
+def _merged_axes(axes: Sequence[Axis]) -> list[Axis]:
     """(extent, stride) of axes, neighbours that memory does not tell apart as one; at least one axis."""
-    merged: list[tuple[DimLike, DimLike]] = []
+    merged: list[Axis] = []
     for extent, stride in axes:
         if merged and merged[-1][0] == 1:
             merged.pop()
@@ -62,7 +65,7 @@ def _merged_axes(axes: Sequence[tuple[DimLike, DimLike]]) -> list[tuple[DimLike,
     return merged
 
 
-def _in_windows(kernel: ContractKernel, batch: int, depths: Sequence[tuple[DimLike, DimLike]]) -> ContractKernel:
+def _in_windows(kernel: ContractKernel, batch: int, depths: Sequence[Axis]) -> ContractKernel:
     """Axes of rows that are among those of the batch, behind the first `batch`, become what rows consist of."""
     rows = (*zip(kernel.batch[batch:], kernel.a_strides[batch:]), (kernel.rows, kernel.a_strides[-2]))
     if len(rows) == len(depths) == 1:
@@ -74,6 +77,44 @@ def _in_windows(kernel: ContractKernel, batch: int, depths: Sequence[tuple[DimLi
         windows=ReadWindows(rows, tuple(depths)),
     )  # fmt: skip
     return _rows_merged(kernel)
+
+
+def _in_lines(kernel: ContractKernel, batch: int, depths: Sequence[Axis]) -> ContractKernel:
+    """The same for tiles, whose rows are one stride apart: lines of them are read from one to the next, with what lies between."""
+    rows = (*zip(kernel.batch[batch:], kernel.a_strides[batch:]), (kernel.rows, kernel.a_strides[-2]))
+    windows = ReadWindows((), tuple(depths)) if len(depths) > 1 else None
+    apart = rows_apart(rows[-2:])
+    if len(rows) == 1 or apart is None:
+        return dataclasses.replace(kernel, windows=windows)
+    (lines, _), (width, _) = rows[-2:]
+    alone = len(kernel.batch) - 1  # axes that stay with the batch
+    kernel = dataclasses.replace(
+        kernel, batch=kernel.batch[:alone], rows=dim_max(0, (lines - 1) * apart + width), row_axes=(lines, apart), windows=windows,
+        wanted=None if apart == width else width,
+        a_strides=(*kernel.a_strides[:alone], row_stride(rows), kernel.a_strides[-1]),
+        b_strides=(*kernel.b_strides[:alone], *kernel.b_strides[-3:]),
+    )  # fmt: skip
+    return _rows_merged(kernel)
+
+
+def rows_apart(rows: Sequence[Axis]) -> DimLike | None:
+    """How many rows lie from the first of one line to the first of the next, given the (extent, stride) of both axes; None where that is
+    no number, or so great that reading them all takes longer than writing out those that matter.
+    """
+    *_, (width, step) = rows
+    if len(rows) < 2 or rows[-2][0] == 1 or width == 1:
+        return width
+    line = rows[-2][1]
+    apart = line // step if nonnegative(step - 1) else 0
+    if apart * step != line or not nonnegative(apart - width):
+        return None
+    read, wanted = (evaluate_dim(d, dict.fromkeys(symbols(d), USUAL)) for d in (apart, width))
+    return apart if read <= MOST_READ * wanted else None
+
+
+def row_stride(rows: Sequence[Axis]) -> DimLike:
+    """Of the innermost axis that has more than one row."""
+    return next((stride for extent, stride in reversed(rows) if extent != 1), rows[-1][1])
 
 
 def _rows_merged(kernel: ContractKernel) -> ContractKernel:
@@ -127,7 +168,7 @@ def stays_in_cache(packing: Packing, depth: DimLike, b: Place, element: int) -> 
         return False
     lines = -(-stride * element // CACHE_LINE)
     places = CACHE_SETS // math.gcd(lines, CACHE_SETS) * CACHE_WAYS
-    rows = depth if isinstance(depth, int) else USUAL_DEPTH
+    rows = depth if isinstance(depth, int) else USUAL
     return rows // packing.k * -(-packing.panel * element // CACHE_LINE) <= places
 
 
