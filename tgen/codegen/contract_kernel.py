@@ -201,7 +201,9 @@ class _ContractEmitter:
         lanes = min(self.lanes, kernel.panel)
         first = [self.c.at(p, self.b.mul(row, strides[0])) for p in a]
         operands = [*first, *b, *strides, out, I64(kernel.panel * kernel.accumulate.size)]
-        mend(self.c, self.tile, kernel.product, lanes, count, width, self.c.dim(kernel.depth), operands)
+        *outer, (depth, _) = kernel.windows.depths if kernel.windows else [(kernel.depth, 1)]
+        segments = [(self.c.dim(extent), self.c.dim(stride * kernel.inputs[0].size)) for extent, stride in outer]
+        mend(self.c, self.tile, kernel.product, lanes, count, width, self.c.dim(depth), operands, segments=segments)
 
     def _steps(self, depth: Any) -> Any:
         k = self.tile.k

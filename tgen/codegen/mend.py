@@ -7,6 +7,7 @@ The parts of an operand add up to it, so nothing but they is needed. Accumulator
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,12 +30,14 @@ def mend(
     depth: Any,
     operands: Sequence[Any],
     earlier: Any = None,
+    segments: Sequence[tuple[Any, Any]] = (),
 ) -> None:
     """Where a micro-kernel's sums over k are not finite, they are what plain arithmetic gives; others stay as they are.
 
     rows, columns: of the block that count; columns rounded up to `lanes` must exist. operands: pointers to each part of A (at the
     block's first row) and of B (at its panel), row_stride, k_stride, b_step, b_tile, out, out_stride as of `micro_kernel`. earlier: what
-    sums began with, laid out as `out`; None: 0.
+    sums began with, laid out as `out`; None: 0. segments: (how many, bytes of A between them), outermost first, where k runs `depth` far
+    along A from several places.
     """
     if len(product.products) == 1:
         return
@@ -53,29 +56,33 @@ def mend(
     found = horizontal(c.b, c.b.load(total, typ=widen(register_type(dtype), lanes)), c.b.fadd)
     with c.when(c.b.fcmp_unordered("uno", found, found)):
         earlier = ll.Constant(PTR, None) if earlier is None else earlier
-        c.b.call(_again(c.module, tile, product, c.features), [*operands, rows, columns, depth, earlier])
+        again = _again(c.module, tile, product, len(segments), c.features)
+        c.b.call(again, [*operands, rows, columns, depth, earlier, *(x for segment in segments for x in segment)])
 
 
-def _again(module: ll.Module, tile: MacTile, product: Product, features: str) -> ll.Function:
-    """The function that goes through a block and does again what is not finite; its last argument is null for sums that began with 0.
+def _again(module: ll.Module, tile: MacTile, product: Product, segments: int, features: str) -> ll.Function:
+    """The function that goes through a block and does again what is not finite; `earlier` is null for sums that began with 0.
 
-    Made once a module.
+    Made once a module, for each number of axes of segments.
     """
-    name = f"again.{tile.name}.{product.a_parts}.{product.b_parts}"
+    name = f"again.{tile.name}.{product.a_parts}.{product.b_parts}" + (f".segments{segments}" if segments else "")
     found = module.globals.get(name)
-    return found if found is not None else _AgainEmitter(module, name, tile, product, features).emit()
+    return found if found is not None else _AgainEmitter(module, name, tile, product, segments, features).emit()
 
 
 class _AgainEmitter:
-    def __init__(self, module: ll.Module, name: str, tile: MacTile, product: Product, features: str) -> None:
+    def __init__(self, module: ll.Module, name: str, tile: MacTile, product: Product, segments: int, features: str) -> None:
         self.tile, self.product = tile, product
         parts = product.a_parts + product.b_parts
-        self.c = FunctionContext(module, name, [PTR] * parts + [I64] * 4 + [PTR] + [I64] * 4 + [PTR], (), features)
+        self.c = FunctionContext(
+            module, name, [PTR] * parts + [I64] * 4 + [PTR] + [I64] * 4 + [PTR] + [I64] * (2 * segments), (), features
+        )
         self.c.function.attributes.add("noinline")
         arguments = self.c.function.args
         self.a, self.bs = arguments[: product.a_parts], arguments[product.a_parts : parts]
         self.row_stride, self.k_stride, self.b_step, self.b_tile, self.out, self.out_stride = arguments[parts : parts + 6]
-        self.rows, self.columns, self.depth, self.earlier = arguments[parts + 6 :]
+        self.rows, self.columns, self.depth, self.earlier, *rest = arguments[parts + 6 :]
+        self.segments = list(zip(rest[::2], rest[1::2]))
 
     def emit(self) -> ll.Function:
         c, dtype = self.c, self.product.accumulate
@@ -95,10 +102,14 @@ class _AgainEmitter:
         with c.when(c.b.icmp_unsigned("!=", self.earlier, ll.Constant(PTR, None))):
             before = c.b.gep(c.at(self.earlier, c.b.mul(i, self.out_stride)), [j], source_etype=memory_type(dtype))
             c.b.store(c.b.load(before, typ=register_type(dtype)), acc)
-        row = c.b.mul(i, self.row_stride)
-        with c.loop(I64(0), self.depth) as k:
-            left = self._whole(self.a, c.b.add(row, c.b.mul(k, self.k_stride)))
-            right = self._whole(self.bs, self._place(k, j))
+        with contextlib.ExitStack() as loops:
+            along_a, before = c.b.mul(i, self.row_stride), I64(0)
+            for count, stride in self.segments:
+                at = loops.enter_context(c.loop(I64(0), count))
+                along_a, before = c.b.add(along_a, c.b.mul(at, stride)), c.b.add(c.b.mul(before, count), at)
+            k = loops.enter_context(c.loop(I64(0), self.depth))
+            left = self._whole(self.a, c.b.add(along_a, c.b.mul(k, self.k_stride)))
+            right = self._whole(self.bs, self._place(c.b.add(c.b.mul(before, self.depth), k), j))
             c.b.store(c.b.fma(left, right, c.b.load(acc, typ=register_type(dtype))), acc)
         return c.b.load(acc, typ=register_type(dtype))
 

@@ -78,15 +78,13 @@ def _matrices(build: Builder, a: Value, b: Value) -> tuple[Value, Value]:
 
 
 def split_product(build: Builder, a: Value, b: Value, level: str, row_axes: int = 1, depth_axes: int = 1) -> Value:
-    """The contraction of bfloat16 parts; parts of constants are folded later. row_axes, depth_axes: of a; of several parts they become
-    one each.
-    """
+    """The contraction of bfloat16 parts; parts of constants are folded later. row_axes, depth_axes: of a."""
     products = PRODUCTS[level]
-    if len(products) > 1 and (row_axes > 1 or depth_axes > 1):
-        a, row_axes, depth_axes = build.reshape(a, shape=as_matrix(a.type, row_axes, depth_axes).shape), 1, 1
     a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
     parts = (*_parts(build, a, a_parts), *_parts(build, b, b_parts))
-    result: Value = build.apply(Contraction(products=products, a_parts=a_parts, b_parts=b_parts, row_axes=row_axes, depth_axes=depth_axes), *parts)
+    result: Value = build.apply(
+        Contraction(products=products, a_parts=a_parts, b_parts=b_parts, row_axes=row_axes, depth_axes=depth_axes), *parts
+    )
     return result
 
 

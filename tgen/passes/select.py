@@ -81,8 +81,8 @@ def _reads_windows(op: Contraction, a: Value, tile: MacTile) -> bool:
     """
     last = a.type.shape[-1]
     plain = op.row_axes == op.depth_axes == 1
-    reads_rows = not tile.broadcast or tile.m == 1
-    return plain or (reads_rows and op.products == ONE and isinstance(last, int) and last % tile.k == 0)
+    reads_rows = not tile.broadcast or (tile.m == 1 and op.products == ONE)
+    return plain or (reads_rows and isinstance(last, int) and last % tile.k == 0)
 
 
 def _written_out(node: Node, inputs: tuple[Value, ...], target: Target, in_l2: bool) -> tuple[Value, ...]:
