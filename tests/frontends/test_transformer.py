@@ -59,6 +59,31 @@ CASES: dict[str, tuple[str, list[Any], list[str], dict[str, Any]]] = {
         {"epsilon": 1e-5},
     ),
     "root": ("SimplifiedLayerNormalization", [(REAL, (BATCH, LENGTH, HIDDEN)), (REAL, (HIDDEN,))], ["y"], {"epsilon": 1e-4}),
+    "conv": (
+        "FusedConv",
+        [(REAL, (BATCH, 4, 9, 8)), (REAL, (6, 2, 3, 3)), (REAL, (6,)), (REAL, (BATCH, 6, 5, 4))],
+        ["y"],
+        {"group": 2, "strides": [2, 2], "pads": [1] * 4, "activation": "Relu"},
+    ),
+    "conv, clipped": (
+        "FusedConv",
+        [(REAL, (BATCH, 4, 9, 8)), (REAL, (6, 4, 3, 3))],
+        ["y"],
+        {"activation": "Clip", "activation_params": [-0.5, 2.0]},
+    ),
+    "conv, hard sigmoid": (
+        "FusedConv",
+        [(REAL, (BATCH, 4, 5, 5)), (REAL, (6, 4, 1, 1)), (REAL, (6,))],
+        ["y"],
+        {"activation": "HardSigmoid", "activation_params": [0.25, 0.375]},
+    ),
+    "gemm": (
+        "FusedGemm",
+        [(REAL, (5, 4)), (REAL, (6, 5)), (REAL, (6,))],
+        ["y"],
+        {"activation": "LeakyRelu", "activation_alpha": 0.25, "alpha": 0.5, "beta": 2.0, "transA": 1, "transB": 1},
+    ),
+    "gemm, tanh": ("FusedGemm", [(REAL, (4, 5)), (REAL, (5, 6))], ["y"], {"activation": "Tanh"}),
     "rotary": ("RotaryEmbedding", [(REAL, (BATCH, LENGTH, 24)), (LONG, (BATCH, LENGTH)), *[(REAL, (LONGEST, 4))] * 2], ["y"], {}),
     "rotary, by head": (
         "RotaryEmbedding",

@@ -9,7 +9,7 @@ from typing import Any
 from onnx import TensorProto
 
 from ....ir.dims import DimLike, product
-from ....ir.dtypes import BOOL, F64, I64
+from ....ir.dtypes import BOOL, F32, F64, I64
 from ....ir.errors import InvalidModel, TypeMismatch, Unsupported
 from ....ir.graph import Value
 from ....ir.ops.attend import accumulator
@@ -27,6 +27,7 @@ APART = (
     "query", "key", "value", "bias", "key_padding_mask", "attention_bias", "past_key", "past_value",
     "past_sequence_length", "cache_indirection",
 )  # fmt: skip
+BYTES = ("input", "weights", "bias", "input_scale", "scale", "mask_index", "input_zero_point", "zero_point", "past")
 PROJECTED = ("input", "weights", "bias", "mask_index", "past", "attention_bias", "past_sequence_length")
 
 
@@ -68,12 +69,12 @@ def attention(
         right_window=call.attr("right_window_size", -1),
     )
     y = b.cast(y, to=narrow)
-    return (_side_by_side(call, y) if q.type.rank == 3 else y), present_key, present_value
+    return (side_by_side(call, y) if q.type.rank == 3 else y), present_key, present_value
 
 
 def _by_head(call: Call, x: Value, attribute: str) -> Value:
     """[b, s, n·d] → [b, n, s, d]; a tensor of rank 4 is that already."""
-    return x if x.type.rank == 4 else _heads_first(call, x, int(call.required(attribute)))
+    return x if x.type.rank == 4 else heads_first(call, x, int(call.required(attribute)))
 
 
 def _as_long(call: Call, mask: Value, total: DimLike) -> Value:
@@ -92,11 +93,11 @@ def _as_long(call: Call, mask: Value, total: DimLike) -> Value:
 def multi_head_attention(call: Call, *operands: Value | None) -> Any:
     """Attention of q, k and v that are projected already: apart, k and v packed, all three packed, or k and v by head."""
     query, key, value, bias, mask, added, *past, length, beams = signature(call, operands, APART, ATTRIBUTES, needed=APART[:1])
-    _refuse(past_sequence_length=length, cache_indirection=beams)
+    refuse(past_sequence_length=length, cache_indirection=beams)
     parts = _unpacked(call, query, key, value)
     if bias is not None:
         parts = _biased(call, parts, bias)
-    q, k, v = (x if by_head else _heads_first(call, x, _count(call)) for x, by_head in parts)
+    q, k, v = (x if by_head else heads_first(call, x, _count(call)) for x, by_head in parts)
     return _attend(call, (q, k, v), mask, added, past)
 
 
@@ -105,13 +106,29 @@ def projected_attention(call: Call, *operands: Value | None) -> Any:
     """Attention of q, k and v = x·weights + bias, side by side."""
     attributes = (*ATTRIBUTES, "qkv_hidden_sizes", "rotary_embedding_dim")
     x, weights, bias, mask, past, added, length = signature(call, operands, PROJECTED, attributes, needed=PROJECTED[:2])
-    _refuse(past_sequence_length=length)
-    b, hidden = call.build, weights.type.shape[-1]
+    refuse(past_sequence_length=length)
+    b = call.build
+    product = b.matmul(x, weights)
+    return _attend_projected(call, product if bias is None else b.add(product, bias), mask, added, past)
+
+
+@onnx_op("QAttention", domain=MICROSOFT)
+def quantised_attention(call: Call, *operands: Value | None) -> Any:
+    """`projected_attention` of bytes: q, k and v = (x - x_zero)·(weights - zero)·x_scale·scale + bias, side by side."""
+    x, weights, bias, x_scale, scale, mask, x_zero, zero, past = signature(call, operands, BYTES, ATTRIBUTES, needed=BYTES[:5])
+    b = call.build
+    zeros = [z or b.constant(0, v.type.dtype) for z, v in ((x_zero, x), (zero, weights))]
+    total = b.cast(b.mat_mul_integer(x, weights, *zeros), to=F32)
+    return _attend_projected(call, b.add(b.mul(total, b.mul(x_scale, scale)), bias), mask, None, past)
+
+
+def _attend_projected(call: Call, projected: Value, mask: Value | None, added: Value | None, past: Value | None) -> Any:
+    """(y, present) of q, k and v side by side; past and present: [2, b, n, t, d]."""
+    b, hidden = call.build, projected.type.shape[-1]
     sizes = tuple(call.attr("qkv_hidden_sizes") or (hidden // 3,) * 3)
     if len(sizes) != 3 or sum(sizes) != hidden:
-        raise TypeMismatch(f"qkv_hidden_sizes {sizes} of weights {weights.type}")
-    projected = b.matmul(x, weights) if bias is None else b.add(b.matmul(x, weights), bias)
-    q, k, v = (_heads_first(call, part, _count(call)) for part in b.split(projected, axis=2, sizes=sizes))
+        raise TypeMismatch(f"qkv_hidden_sizes {sizes} of a projection {projected.type}")
+    q, k, v = (heads_first(call, part, _count(call)) for part in b.split(projected, axis=2, sizes=sizes))
     pasts = [None, None] if past is None else [b.squeeze(p, axes=(0,)) for p in b.split(past, axis=0, sizes=(1, 1))]
     y, *present = _attend(call, (q, k, v), mask, added, pasts)
     if not any(call.node.output[1:]):
@@ -137,7 +154,7 @@ def signature(
     return [given[name] for name in names]
 
 
-def _refuse(**given: Value | None) -> None:
+def refuse(**given: Value | None) -> None:
     for name, value in given.items():
         if value is not None:
             raise Unsupported(f"input {name}")
@@ -190,7 +207,7 @@ def _attend(call: Call, qkv: tuple[Value, Value, Value], mask: Value | None, add
         is_causal=bool(call.attr("unidirectional", 0)),
         past=0 if past[0] is None else past[0].type.shape[2],
     )
-    return _side_by_side(call, y), key, value
+    return side_by_side(call, y), key, value
 
 
 def _padding(call: Call, mask: Value, q: Value, key: Value) -> Value:
@@ -226,7 +243,7 @@ def _between(call: Call, mask: Value, batch: DimLike, total: DimLike) -> Value:
     return b.apply(And(), seen, b.greater_or_equal(column, limits(1))) if extent == 2 * batch else seen
 
 
-def _heads_first(call: Call, x: Value, count: int) -> Value:
+def heads_first(call: Call, x: Value, count: int) -> Value:
     """[b, s, n·d] or [b, s, n, d] → [b, n, s, d]"""
     if x.type.rank == 3:
         batch, length, hidden = x.type.shape
@@ -236,7 +253,7 @@ def _heads_first(call: Call, x: Value, count: int) -> Value:
     return call.build.transpose(x, perm=(0, 2, 1, 3))
 
 
-def _side_by_side(call: Call, y: Value) -> Value:
+def side_by_side(call: Call, y: Value) -> Value:
     """[b, n, s, e] → [b, s, n·e]"""
     batch, count, length, width = y.type.shape
     return call.build.reshape(call.build.transpose(y, perm=(0, 2, 1, 3)), shape=(batch, length, count * width))

@@ -15,6 +15,8 @@ from ....ir.ops.movement import channels_first, channels_last
 from ..call import Call
 from ..registry import onnx_op
 
+WINDOW_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -85,7 +87,7 @@ def _geometry(call: Call, x: Value, kernel: tuple[int, ...]) -> Geometry:
 
 def _checked(call: Call, x: Value, weights: Value) -> tuple[int, int, int, tuple[int, ...]]:
     """(groups, channels of the result, channels of a group of x, kernel) of x [n, c, space…] and weights [m, c / group, kernel…]"""
-    group = call.attr("group")
+    group = call.attr("group", 1)
     if x.type.rank < 3 or not all(isinstance(d, int) for d in weights.type.shape):
         raise Unsupported(f"{call.op_type} of {x.type} by {weights.type}: axes of space and known sizes of weights are wanted")
     outer, inner, *kernel = (int(d) for d in weights.type.shape)  # type: ignore[arg-type]

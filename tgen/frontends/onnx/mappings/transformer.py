@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ....ir.dtypes import I32, I64
+import functools
+from collections.abc import Callable, Sequence
+
+from ....ir.dtypes import F32, I32, I64
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ..call import Call
@@ -21,6 +24,11 @@ EMBED = (
     "input_ids", "segment_ids", "word_embedding", "position_embedding", "segment_embedding", "gamma", "beta", "mask", "position_ids",
 )  # fmt: skip
 EMBED_NEEDED = ("input_ids", "word_embedding", "position_embedding", "gamma", "beta")
+QUANTISED = ("word_embedding", "position_embedding", "segment_embedding", "gamma", "beta")  # in the order of scales and zero points
+QUANTISED_EMBED = (
+    "input_ids", "segment_ids", *QUANTISED, "mask", *(f"{name}_{what}" for what in ("scale", "zero_point") for name in QUANTISED),
+)  # fmt: skip
+QUANTISED_NEEDED = tuple(name for name in QUANTISED_EMBED if "segment" not in name and name != "mask")
 
 
 @onnx_op("Gelu", "BiasGelu", "FastGelu", domain=MICROSOFT)
@@ -38,7 +46,7 @@ def quick_gelu(call: Call, *operands: Value | None) -> Value:
     return call.build.mul(x, call.build.sigmoid(call.build.mul(x, call.attr("alpha", 1.702))))
 
 
-@onnx_op("FusedMatMul", domain=MICROSOFT)
+@onnx_op("FusedMatMul", "TransposeMatMul", domain=MICROSOFT)
 def fused_matmul(call: Call, *operands: Value | None) -> Value:
     """alpha·a·b, whose last two axes change places by transA, transB; by transBatchA, transBatchB, axis 0 stands before the last."""
     a, b = signature(call, operands, ("a", "b"), PRODUCT, needed=("a", "b"))
@@ -92,15 +100,15 @@ def rotary_embedding(call: Call, *operands: Value | None) -> Value:
     if places.type.rank == 1:
         steps = b.range(b.constant(0, I64), b.constant(1, I64), size=heads.type.shape[along])
         places = b.unsqueeze(b.add(steps, b.cast(places, to=I64)), axes=(0,))
-    angles = [b.unsqueeze(rows(call, cache, places), axes=(3 - along,)) for cache in (cos, sin)]
-    turned = _turned(call, heads, *angles)
+    cosines, sines = (b.unsqueeze(rows(call, cache, places), axes=(3 - along,)) for cache in (cos, sin))
+    turned = turned_pairs(call, heads, cosines, sines, bool(call.attr("interleaved", 0)))
     return b.reshape(turned, shape=x.type.shape)
 
 
-def _turned(call: Call, x: Value, cos: Value, sin: Value) -> Value:
+def turned_pairs(call: Call, x: Value, cos: Value, sin: Value, interleaved: bool) -> Value:
     """(u·cos - v·sin, v·cos + u·sin) in place of the pairs (u, v): neighbours if interleaved, else halves apart; what is left stays."""
     b, pairs = call.build, cos.type.shape[-1]
-    lead, interleaved = x.type.shape[:-1], bool(call.attr("interleaved", 0))
+    lead = x.type.shape[:-1]
     head = b.slice(x, axes=(-1,), starts=(0,), sizes=(2 * pairs,), steps=(1,))
     grid = b.reshape(head, shape=(*lead, pairs, 2) if interleaved else (*lead, 2, pairs))
     axis = -1 if interleaved else -2
@@ -124,22 +132,57 @@ def skip_layer_normalization(call: Call, *operands: Value | None) -> tuple[Value
 @onnx_op("EmbedLayerNormalization", domain=MICROSOFT)
 def embed_layer_normalization(call: Call, *operands: Value | None) -> tuple[Value, Value, Value]:
     """(layer normalisation of the sum of embeddings, how many of the mask are 1 (0 without one), the sum)."""
-    ids, segments, words, places, kinds, gamma, beta, mask, positions = signature(
+    ids, segments, *tables, gamma, beta, mask, positions = signature(
         call, operands, EMBED, ("epsilon", "mask_index_type"), needed=EMBED_NEEDED
     )
+    total = _embedded(call, ids, segments, [None if t is None else functools.partial(rows, call, t) for t in tables], positions)
+    return _normalised(call, total, gamma, beta), _counted(call, ids, mask), total
+
+
+@onnx_op("QEmbedLayerNormalization", domain=MICROSOFT)
+def quantised_embed_layer_normalization(call: Call, *operands: Value | None) -> tuple[Value, Value]:
+    """`embed_layer_normalization` of tables of bytes, gamma and beta: (x - zero)·scale of each."""
+    ids, segments, *tables, gamma, beta, mask = signature(call, operands, QUANTISED_EMBED, ("epsilon",), needed=QUANTISED_NEEDED)[
+        :8
+    ]
+    scales, zeros = ((*operands[8:13], *[None] * 5)[:5], (*operands[13:], *[None] * 5)[:5])
+
+    def whole(number: int, x: Value) -> Value:
+        scale, zero = scales[number], zeros[number]
+        if scale is None or zero is None:
+            raise call.invalid(f"has {QUANTISED[number]!r} without its scale and zero point")
+        b = call.build
+        distance = b.sub(b.cast(x, to=I32), b.cast(b.reshape(zero, shape=()), to=I32))
+        return b.mul(b.cast(distance, to=F32), b.reshape(scale, shape=()))
+
+    def table(number: int, x: Value | None) -> Callable[[Value], Value] | None:
+        return None if x is None else lambda places: whole(number, rows(call, x, places))
+
+    total = _embedded(call, ids, segments, [table(k, t) for k, t in enumerate(tables)], None)
+    return _normalised(call, total, whole(3, gamma), whole(4, beta)), _counted(call, ids, mask)
+
+
+def _embedded(
+    call: Call, ids: Value, segments: Value | None, tables: Sequence[Callable[[Value], Value] | None], positions: Value | None
+) -> Value:
+    """The sum of the embeddings of words, positions (None: as they follow one another) and segments, each looked up in a table."""
+    words, places, kinds = tables
     if (segments is None) != (kinds is None):
         raise InvalidModel(f"{call.importer.what}: {call.op_type} {call.name!r} has one of segment_ids and segment_embedding")
-    b, (batch, length) = call.build, ids.type.shape
+    assert words is not None and places is not None
+    b, length = call.build, ids.type.shape[1]
     if positions is None:
         positions = b.range(b.constant(0, I64), b.constant(1, I64), size=length)
-    total = b.add(rows(call, words, ids), rows(call, places, positions))
-    if segments is not None:
-        total = b.add(total, rows(call, kinds, segments))
+    total: Value = b.add(words(ids), places(positions))
+    return total if segments is None or kinds is None else b.add(total, kinds(segments))
+
+
+def _counted(call: Call, ids: Value, mask: Value | None) -> Value:
+    """How many of each row of the mask are 1; 0 without one."""
+    b = call.build
     if mask is None:
-        count = b.full(b.constant(0, I32), shape=(batch,))
-    else:
-        count = b.reduce_sum(b.cast(b.equal(mask, 1), to=I32), axes=(1,), keepdims=False)
-    return _normalised(call, total, gamma, beta), count, total
+        return b.full(b.constant(0, I32), shape=ids.type.shape[:1])
+    return b.reduce_sum(b.cast(b.equal(mask, 1), to=I32), axes=(1,), keepdims=False)
 
 
 def _normalised(call: Call, x: Value, scale: Value, shift: Value | None) -> Value:
