@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .dims import Dim, DimLike, substitute
@@ -45,6 +45,11 @@ class Op:
         __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # every subclass is a dataclass
 
     names: ClassVar[tuple[str, ...]] = ()  # of the fields
+
+    def __init_subclass__(cls) -> None:
+        """Every pass asks for forms: each op works one out once for the same types."""
+        if "form" in cls.__dict__:
+            cls.form = _remembered(cls.form)  # type: ignore[method-assign]
 
     # What a frozen dataclass has, once for all operators: generated for each of them it was most of the time that their import takes.
 
@@ -120,6 +125,18 @@ class Op:
         shown = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
         attributes = ", ".join(f"{name}={value}" for name, value, default in shown if value != default)
         return f"{self.name}{{{attributes}}}" if attributes else self.name
+
+
+def _remembered(form: Callable[..., Form | None]) -> Callable[..., Form | None]:
+    @functools.wraps(form)
+    def remembered(self: Op, *types: TensorType) -> Form | None:
+        known = self.__dict__.setdefault("_forms", {})
+        key = (form, *types)
+        if key not in known:
+            known[key] = form(self, *types)
+        return known[key]
+
+    return remembered
 
 
 @dataclass_transform(frozen_default=True)

@@ -10,6 +10,7 @@ import pytest
 from tests.native import build_executable, host, runnable_targets
 from tgen.codegen.program import emit_program
 from tgen.ir.builder import Builder
+from tgen.ir.dims import symbol
 from tgen.ir.evaluate import evaluate
 from tgen.ir.graph import Graph
 from tgen.passes.pipeline import pipeline, run_pipeline
@@ -49,3 +50,26 @@ def test_results(target: Target) -> None:
     got, wanted = build_executable(graph, target).run(feeds), evaluate(graph, feeds)
     for name, array in wanted.items():
         np.testing.assert_allclose(got[name], array, rtol=1e-6, atol=1e-6)
+
+
+def symbolic_layers(count: int) -> Graph:
+    """relu(x·scale + scale) over [n, h, columns] for several columns, and halves of h: sizes that are expressions of symbols."""
+    b, n, h = Builder("symbolic"), symbol("n"), symbol("h")
+    for k in range(count):
+        x, scale = b.input(f"x{k}", "f32", (n, h, 32 + 16 * k)), b.input(f"s{k}", "f32", (n, 1, 32 + 16 * k))
+        half = b.slice(x, axes=(1,), starts=(0,), sizes=(h // (k + 2),), steps=(1,))
+        b.output(f"y{k}", b.transpose(b.relu(b.add(b.mul(half, scale), scale)), perm=(1, 0, 2)))
+    return b.build()
+
+
+def test_symbolic_sizes_make_no_more_code() -> None:
+    target = host()
+    assert long_functions(symbolic_layers(5), target) == long_functions(symbolic_layers(2), target)
+    graph, rng = symbolic_layers(5), np.random.default_rng(5)
+    executable = build_executable(graph, target)
+    for n, h in ((1, 9), (3, 17), (2, 1)):
+        shapes = {f"{name}{k}": (n, extent, 32 + 16 * k) for name, extent in (("x", h), ("s", 1)) for k in range(5)}
+        feeds = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+        got, wanted = executable.run(feeds), evaluate(graph, feeds)
+        for name, array in wanted.items():
+            np.testing.assert_allclose(got[name], array, rtol=1e-6, atol=1e-6)

@@ -40,6 +40,7 @@ class FunctionContext:
         self.given: dict[str, Any] = {}  # values of symbols that are not in the array
         self.moving: frozenset[str] = frozenset()  # symbols that change while the function runs
         self._dims: dict[DimLike, Any] = {}
+        self._monomials: dict[tuple[str | Apply, ...], Any] = {}
 
     def finish(self, result: Any = None) -> ll.Function:
         """The function, which gives back `result` at its end; no more code is added to it."""
@@ -63,11 +64,28 @@ class FunctionContext:
     def _dim(self, dim: Any, e: Any) -> Any:
         total = None
         for monomial, coefficient in dim.terms:
-            term = I64(coefficient)
-            for atom in monomial:
-                term = e.mul(term, self._atom(atom, e))
+            term = self._scaled(self._monomial(monomial, e), coefficient, e)
             total = term if total is None else e.add(total, term)
         return total if total is not None else I64(0)
+
+    def _scaled(self, value: Any, factor: int, e: Any) -> Any:
+        if value is None:
+            return I64(factor)
+        return value if factor == 1 else e.mul(I64(factor), value)
+
+    def _monomial(self, monomial: tuple[str | Apply, ...], e: Any) -> Any:
+        """The product of atoms, None of none; each, and each part that others begin with, is computed once at the start of a function."""
+        if not monomial:
+            return None
+        if e is self.entry and monomial in self._monomials:
+            return self._monomials[monomial]
+        *before, last = monomial
+        value = self._atom(last, e)
+        if before:
+            value = e.mul(self._monomial(tuple(before), e), value)
+        if e is self.entry:
+            self._monomials[monomial] = value
+        return value
 
     def _atom(self, atom: str | Apply, e: Any) -> Any:
         if isinstance(atom, str):
@@ -78,9 +96,10 @@ class FunctionContext:
         a, b = self.dim(atom.a), self.dim(atom.b)
         if atom.fn in ("max", "min"):
             return e.select(e.icmp_signed(">" if atom.fn == "max" else "<", a, b), a, b)
-        b = (
-            e.select(e.icmp_signed("==", b, I64(0)), I64(1), b) if not isinstance(atom.b, int) else b
-        )  # no fault where nothing is meant
+        if isinstance(atom.b, int) and atom.b > 0 and atom.b & (atom.b - 1) == 0:
+            return e.ashr(a, I64(atom.b.bit_length() - 1)) if atom.fn == "floordiv" else e.and_(a, I64(atom.b - 1))
+        if not isinstance(atom.b, int):
+            b = e.select(e.icmp_signed("==", b, I64(0)), I64(1), b)  # no fault where nothing is meant
         quotient, rest = e.sdiv(a, b), e.srem(a, b)
         below = e.icmp_signed("<", e.xor(rest, b), I64(0))
         below = e.and_(below, e.icmp_signed("!=", rest, I64(0)))

@@ -17,6 +17,7 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..frame import INTERRUPTED, RUNTIME_BYTES, Frame
+from ..ir.dims import DimLike
 from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
 from ..plan.types import Definition, Fork, Loop, Operand, Plan, Step, segment_of
 from ..targets.emit import declare
@@ -71,14 +72,15 @@ def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str =
 
 
 def _instance(
-    module: ll.Module, name: str, shared: Shared, numbers: Sequence[int], symbols: Sequence[str], target: Target
+    module: ll.Module, name: str, shared: Shared, numbers: Sequence[DimLike], symbols: Sequence[str], target: Target
 ) -> ll.Function:
     """A kernel that is a call of what it has in common with others; the first of them makes that."""
     common = module.globals.get(shared.name) or emit_loop_kernel(
         module, shared.name, shared.kernel, symbols, target.lanes, target.feature_string, shared.numbers
     )
     c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, target.feature_string)
-    c.b.call(common, [*c.function.args, *map(I64, numbers)])
+    c.symbol_array = c.function.args[3]
+    c.b.call(common, [*c.function.args, *map(c.dim, numbers)])
     return c.finish()
 
 

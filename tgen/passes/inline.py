@@ -74,6 +74,8 @@ def map_body(value: Value) -> Expr | None:
 
 def is_view(value: Value) -> bool:
     """A map that is nothing but one load at affine indices."""
+    if isinstance(value.op, Loops) and not isinstance(value.op.program.stages[-1].body, (Load, Kept)):
+        return False  # as most are, which is seen without working out the body
     body = map_body(value)
     return isinstance(body, Load) and all(affine(i) is not None for i in body.index)
 
