@@ -106,6 +106,66 @@ def test_agrees_with_onnxruntime(compiled: Any, rng: np.random.Generator) -> Non
                 np.testing.assert_array_equal(found[name], want[name], err_msg=name)
 
 
+NUMBERS = {
+    "f32": (TensorProto.FLOAT, np.array([0.1, -0.0, 1e8, 3.4e38, 1e-45, np.nan, np.inf, -np.inf, 123456789, 1e-5], np.float32)),
+    "f64": (TensorProto.DOUBLE, np.array([0.1, 1e17, 123456789.125, -5e-324, 1e22])),
+    "f16": (TensorProto.FLOAT16, np.array([0.1, 65504, 1e-7], np.float16)),
+    "i8": (TensorProto.INT8, np.array([-128, 0, 127], np.int8)),
+    "u64": (TensorProto.UINT64, np.array([2**64 - 1, 0, 10], np.uint64)),
+    "bool": (TensorProto.BOOL, np.array([True, False])),
+}
+
+
+def numbers_model() -> onnx.ModelProto:
+    """Numbers as strings; strings t of decimals and w of integers as numbers."""
+    nodes = [node("Cast", [name], [f"{name}_text"], to=TensorProto.STRING) for name in NUMBERS]
+    nodes += [node("Cast", ["t"], [f"t_{name}"], to=kind) for name, (kind, _) in NUMBERS.items()]
+    nodes += [node("Cast", ["w"], [f"w_{name}"], to=kind) for name, (kind, _) in NUMBERS.items()]
+    nodes += [
+        node("CastLike", ["i8", "w"], ["like_text"]),
+        node("CastLike", ["w", "i8"], ["like_i8"]),
+        node("Cast", ["t"], ["same"], to=8),
+    ]
+    infos = [helper.make_tensor_value_info(n, kind, [f"{n}s"]) for n, (kind, _) in NUMBERS.items()]
+    infos += [helper.make_tensor_value_info(n, TensorProto.STRING, ["rows", 2]) for n in ("t", "w")]
+    results = [onnx.ValueInfoProto(name=name) for made in nodes for name in made.output]
+    graph = helper.make_graph(nodes, "numbers", infos, results)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Any:
+    return tgen.compile(numbers_model(), cache=False)
+
+
+@pytest.mark.peer("onnxruntime")
+def test_numbers_become_strings_and_strings_numbers(numbers: Any) -> None:
+    import onnxruntime
+
+    model = numbers_model()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [o.name for o in model.graph.output]
+    words = np.array([["1.5", " -3"], ["0", "12.75"], ["+7", "120"]], object)
+    for rows in (3, 0):
+        feeds: dict[str, Any] = {name: array for name, (_, array) in NUMBERS.items()}
+        feeds |= {
+            "t": words[:rows],
+            "w": np.array([["12", "-3"], ["300", "0.9"], ["18446744073709551615"[: 3 * k] or "1" for k in (3, 6)]], object)[:rows],
+        }
+        for name, want in zip(names, session.run(None, feeds)):
+            for found in (numbers.run(feeds)[name], tgen.reference(model, feeds)[name]):
+                assert found.dtype == want.dtype and found.shape == want.shape, name
+                np.testing.assert_array_equal(found, want, err_msg=name)
+
+
+@pytest.mark.parametrize("word", ["", "1.5x", "0x10", "1e400", "١"])
+def test_a_string_that_is_no_number_ends_the_run(numbers: Any, word: str) -> None:
+    feeds: dict[str, Any] = {name: array for name, (_, array) in NUMBERS.items()}
+    feeds |= {"w": np.array([["1", "2"]], object), "t": np.array([["1", word]], object)}
+    with pytest.raises(InvalidInput, match="Cast 't_.*': a string is no number of"):
+        numbers.run(feeds)
+
+
 def test_specs_name_text(compiled: Any) -> None:
     assert [str(spec) for spec in compiled.inputs] == ["x: object[rows, 3]", "y: object[1, 3]"]
     assert str(compiled.outputs[0]) == "joined: object[rows, 3]"

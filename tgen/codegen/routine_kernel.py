@@ -73,12 +73,19 @@ def _compiled(function: Callable[..., None], operands: tuple[DType, ...], sizes:
 
 def _with_helpers(function: Callable[..., None]) -> Callable[..., None]:
     """The function, with the functions of its module that it calls as Numba wants them: compiled into their callers."""
-    import numba
-
     module = vars(sys.modules[function.__module__])
     named = {name: module[name] for name in function.__code__.co_names if isinstance(module.get(name), types.FunctionType)}
-    helpers = {name: numba.njit(inline="always", error_model="numpy")(helper) for name, helper in named.items()}
+    helpers = {name: _inlined(helper) for name, helper in named.items()}
     return types.FunctionType(function.__code__, {**module, **helpers}, function.__name__)
+
+
+@functools.cache
+def _inlined(helper: Callable[..., Any]) -> Any:
+    """By LLVM: Numba's own way of inlining takes twice as long where helpers call helpers."""
+    import numba
+
+    unwrapped: Any = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # its annotations leave these out
+    return numba.njit(forceinline=True, error_model="numpy", **unwrapped)(_with_helpers(helper))
 
 
 def _cleaned(ir: str, numbas: str, ours: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...ir.dims import DimLike
-from ...ir.dtypes import I64, STRING
+from ...ir.dtypes import F64, I64, STRING, U64, DType
 from ...ir.graph import Value
 from ...ir.ops.text import GROWTH
 from ...ir.strings import encode
@@ -133,6 +133,22 @@ def recased(b: ShapeBuilder, text: Text, upper: bool) -> Text:
     table = letter_table(upper)
     changed, ends = b.replaced_letters(*text.parts, *(b.constant(column) for column in table))
     return Text(changed, b.mul(text.begins, GROWTH), ends)
+
+
+def written(b: ShapeBuilder, x: Value) -> Text:
+    """Numbers as strings, as ONNX Runtime writes them: floats with 8 significant digits at most, also those of 64 bits; bool as 0, 1."""
+    dtype = x.type.dtype
+    wide = F64 if dtype.is_float else U64 if dtype.kind == "uint" else I64
+    bits = b.cast(x, to=wide)
+    parts = b.written_numbers(bits if wide is I64 else b.bit_cast(bits, to=I64), of=wide, digits=8)
+    return Text(*parts)
+
+
+def parsed(b: ShapeBuilder, text: Text, to: DType) -> tuple[Value, Value]:
+    """(numbers, whether each string is one): f64 for floats, u64 for unsigned integers and bool, i64 for others. See `ParsedText`."""
+    wide = F64 if to.is_float else I64 if to.kind == "int" else U64
+    bits, valid = b.parsed_text(*text.parts, to=wide)
+    return bits if wide is I64 else b.bit_cast(bits, to=wide), valid
 
 
 def letter_table(upper: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....ir.dtypes import F8E8M0, F32, I32, U8, U32, DType
+from ....ir.dtypes import F8E8M0, F32, I32, STRING, U8, U32, DType
 from ....ir.errors import Unsupported
 from ....ir.graph import Value
 from ..call import Call
 from ..registry import dtype_attribute, onnx_op
+from ..text import Text, written
 
 
 @onnx_op("Cast")
-def cast(call: Call, x: Value) -> Value:
-    return convert(call, x, dtype_attribute(call.required("to"), call))
+def cast(call: Call, x: Value) -> Value | Text:
+    to = dtype_attribute(call.required("to"), call)
+    return written(call.build, x) if to is STRING else convert(call, x, to)
 
 
 @onnx_op("CastLike")
@@ -28,12 +30,10 @@ def bit_cast(call: Call, x: Value) -> Value:
 
 
 def convert(call: Call, x: Value, to: DType) -> Value:
-    """x as `to`: float8 saturates unless the node says otherwise, integers of less than 8 bits wrap. Raises Unsupported for strings."""
+    """x as `to`: float8 saturates unless the node says otherwise, integers of less than 8 bits wrap."""
     b, dtype = call.build, x.type.dtype
     if dtype is to:
         return x
-    if "string" in (dtype.kind, to.kind):
-        raise Unsupported(f"conversion from {dtype} to {to}")
     if to is F8E8M0:
         return _exponent(call, b.cast(x, to=F32))
     if to.is_integer and to.bits < 8 and dtype.is_float:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.dtypes import I64
+from ....ir.dtypes import I64, STRING, DType
 from ....ir.errors import InvalidModel, Unsupported
 from ....ir.graph import Value
 from ..call import Call
 from ..regex import automaton
-from ..registry import find_mapping, onnx_op
-from ..text import Text, broadcast_texts, merged, packed, places_among, recased
+from ..registry import dtype_attribute, find_mapping, onnx_op
+from ..text import Text, broadcast_texts, merged, packed, parsed, places_among, recased, written
+from .conversion import convert
 from .learning import ML
 
 KEEP_ORDER = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -50,6 +51,30 @@ def equal(call: Call, a: Text, other: Text) -> Value:
     first, second = broadcast_texts(call.build, a, other)
     same: Value = call.build.same_text(*first.parts, *second.parts)
     return same
+
+
+@onnx_op("Cast", over=Text)
+def read(call: Call, x: Text) -> Value | Text:
+    return _numbers(call, x, dtype_attribute(call.required("to"), call))
+
+
+@onnx_op("CastLike", over=Text)
+def read_like(call: Call, x: Value | Text, like: Value | Text) -> Value | Text:
+    if isinstance(x, Text):
+        return _numbers(call, x, like.type.dtype)
+    return written(call.build, x)
+
+
+def _numbers(call: Call, x: Text, to: DType) -> Value | Text:
+    """What the strings say; the run ends where one says no number."""
+    if to is STRING:
+        return x
+    found, valid = parsed(call.build, x, to)
+    axes = tuple(range(valid.type.rank))
+    call.build.check(
+        call.build.reduce_min(valid, axes=axes, keepdims=False), f"{call.op_type} {call.name!r}: a string is no number of {to}"
+    )
+    return convert(call, found, to)
 
 
 @onnx_op("StringConcat", since=20, over=Text)
