@@ -147,8 +147,12 @@ class Value:
         return self.node.op
 
     @property
+    def is_constant(self) -> bool:
+        return isinstance(self.node.op, Constant)
+
+    @property
     def constant(self) -> np.ndarray | None:
-        """The array, if this is a constant."""
+        """The array, if this is a constant; of one that is computed when it is wanted, computed whenever nobody holds it."""
         return self.node.op.value.array if isinstance(self.node.op, Constant) else None
 
 
@@ -250,19 +254,26 @@ def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild
     rebuild: called with each node that is not an Input and its already mapped inputs; returns a Value, a sequence of
     Values, or None for "the same node over these inputs".
     """
-    done: dict[Value, Value] = dict(change or {})
+    given = change or {}
+    changed: dict[Node, Sequence[Value]] = {}  # nodes that are not what they were
+
+    def mapped(value: Value) -> Value:
+        return changed[value.node][value.index] if value.node in changed else value
+
     for node in graph.nodes:
         if isinstance(node.op, Input):
-            done.setdefault(Value(node), Value(node))
+            if (value := Value(node)) in given:
+                changed[node] = (given[value],)
             continue
-        inputs = tuple([done[v] for v in node.inputs])
+        inputs = node.inputs
+        if not changed.keys().isdisjoint([v.node for v in inputs]):
+            inputs = tuple([mapped(v) for v in inputs])
         new: Value | Sequence[Value] | None = rebuild(node, inputs) if rebuild else None
-        if new is None:
-            new = (node if inputs == node.inputs else Node(node.op, inputs, node.origin)).results
-        values: Iterable[Value] = (new,) if isinstance(new, Value) else new
-        for i, value in enumerate(values):
-            done[Value(node, i)] = value
-    return replace_roots(graph, done, tuple(done[Value(n)].node for n in graph.inputs))
+        if new is not None:
+            changed[node] = (new,) if isinstance(new, Value) else new
+        elif inputs != node.inputs:
+            changed[node] = Node(node.op, inputs, node.origin).results
+    return replace_roots(graph, {v: mapped(v) for v in graph.roots}, tuple(mapped(Value(n)).node for n in graph.inputs))
 
 
 def replace_roots(graph: Graph, values: Mapping[Value, Value], inputs: tuple[Node, ...]) -> Graph:

@@ -35,8 +35,9 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> Graph:
     tuple of values) that stands for the node's results, or None. The first rule that fires counts.
     Raises InvalidGraph naming the rule when it changes a type, or when rules do not come to an end.
     """
+    tried: set[Node] = set()
     for _ in range(MOST_ROUNDS):
-        round_ = _Round(rules)
+        round_ = _Round(rules, tried)
         new = map_graph(graph, rebuild=round_.rebuild)
         if round_.last is None:
             return graph
@@ -45,18 +46,24 @@ def rewrite(graph: Graph, rules: Sequence[Rule]) -> Graph:
 
 
 class _Round:
-    """One walk over the graph. last: the rule that fired last."""
+    """One walk over the graph. tried: nodes at which no rule fires, of which none will: what they read never changes. last: the rule that fired last."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = rules
+    def __init__(self, rules: Sequence[Rule], tried: set[Node]) -> None:
+        self.rules, self.tried = rules, tried
         self.last: Rule | None = None
 
     def rebuild(self, node: Node, inputs: Results) -> Results | None:
         """What stands for node's results, or None. Rules go on at the node that a rule gave, as far as they fire there."""
+        if node in self.tried and inputs == node.inputs:
+            return None
         results: Results | None = None
         for _ in range(MOST_ROUNDS):
             fired = self._apply(node, inputs)
             if fired is None:
+                if inputs != node.inputs:
+                    node = Node(node.op, inputs, node.origin)
+                    results = node.results
+                self.tried.add(node)
                 return results
             results = fired
             node = results[0].node

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import llvmlite.ir as ll
@@ -13,6 +14,16 @@ from ..ir.dims import Apply, DimLike, symbols
 I1, I8, I16, I32, I64 = (ll.IntType(w) for w in (1, 8, 16, 32, 64))
 VOID, PTR = ll.VoidType(), ll.PointerType()
 KERNEL_ARGUMENTS = (I64, I64, PTR, PTR, PTR)  # begin, end, operands, symbols, scratch
+
+
+@dataclass(eq=False)
+class Stage:
+    """A place that what follows comes after, and from which on these symbols keep their values: what their dimensions are is computed there, once."""
+
+    builder: ll.IRBuilder
+    symbols: frozenset[str] = frozenset()
+    dims: dict[DimLike, Any] = field(default_factory=dict)
+    monomials: dict[tuple[str | Apply, ...], Any] = field(default_factory=dict)
 
 
 class FunctionContext:
@@ -39,8 +50,7 @@ class FunctionContext:
         self.symbol_array: Any = None
         self.given: dict[str, Any] = {}  # values of symbols that are not in the array
         self.moving: frozenset[str] = frozenset()  # symbols that change while the function runs
-        self._dims: dict[DimLike, Any] = {}
-        self._monomials: dict[tuple[str | Apply, ...], Any] = {}
+        self._stages = [Stage(self.entry)]
 
     def finish(self, result: Any = None) -> ll.Function:
         """The function, which gives back `result` at its end; no more code is added to it."""
@@ -51,41 +61,55 @@ class FunctionContext:
             self.b.ret(result)
         return self.function
 
+    @contextlib.contextmanager
+    def settled(self, names: Iterable[str]) -> Iterator[None]:
+        """These moving symbols keep the values that they have here, in all code that is added inside."""
+        place, following = (self.function.append_basic_block(name) for name in ("settled", "following"))
+        self.b.branch(place)
+        builder = ll.IRBuilder(place)
+        builder.position_before(builder.branch(following))
+        self.b.position_at_end(following)
+        self._stages.append(Stage(builder, frozenset(names)))
+        yield
+        self._stages.pop()
+
     def dim(self, dim: DimLike) -> Any:
-        """A dimension as an i64, computed once at the start of the function, or here if it has moving symbols."""
+        """A dimension as an i64, computed once where its symbols are settled, at the start of the function if none moves; else here."""
         if isinstance(dim, int):
             return I64(dim)
-        if self.moving and not self.moving.isdisjoint(symbols(dim)):
-            return self._dim(dim, self.b)
-        if dim not in self._dims:
-            self._dims[dim] = self._dim(dim, self.entry)
-        return self._dims[dim]
+        stage = self._stage(dim)
+        if dim not in stage.dims:
+            total = None
+            for monomial, coefficient in dim.terms:
+                term = self._scaled(self._monomial(monomial, stage), coefficient, stage)
+                total = term if total is None else stage.builder.add(total, term)
+            stage.dims[dim] = I64(0) if total is None else total
+        return stage.dims[dim]
 
-    def _dim(self, dim: Any, e: Any) -> Any:
-        total = None
-        for monomial, coefficient in dim.terms:
-            term = self._scaled(self._monomial(monomial, e), coefficient, e)
-            total = term if total is None else e.add(total, term)
-        return total if total is not None else I64(0)
+    def _stage(self, dim: DimLike) -> Stage:
+        left = self.moving.intersection(symbols(dim)) if self.moving else frozenset()
+        last = self._stages[0]
+        for stage in self._stages[1:]:
+            if not left.isdisjoint(stage.symbols):
+                left, last = left - stage.symbols, stage
+        return Stage(self.b) if left else last
 
-    def _scaled(self, value: Any, factor: int, e: Any) -> Any:
+    def _scaled(self, value: Any, factor: int, stage: Stage) -> Any:
         if value is None:
             return I64(factor)
-        return value if factor == 1 else e.mul(I64(factor), value)
+        return value if factor == 1 else stage.builder.mul(I64(factor), value)
 
-    def _monomial(self, monomial: tuple[str | Apply, ...], e: Any) -> Any:
-        """The product of atoms, None of none; each, and each part that others begin with, is computed once at the start of a function."""
+    def _monomial(self, monomial: tuple[str | Apply, ...], stage: Stage) -> Any:
+        """The product of atoms, None of none; each, and each part that others begin with, is computed once."""
         if not monomial:
             return None
-        if e is self.entry and monomial in self._monomials:
-            return self._monomials[monomial]
-        *before, last = monomial
-        value = self._atom(last, e)
-        if before:
-            value = e.mul(self._monomial(tuple(before), e), value)
-        if e is self.entry:
-            self._monomials[monomial] = value
-        return value
+        if monomial not in stage.monomials:
+            *before, last = monomial
+            value = self._atom(last, stage.builder)
+            if before:
+                value = stage.builder.mul(self._monomial(tuple(before), stage), value)
+            stage.monomials[monomial] = value
+        return stage.monomials[monomial]
 
     def _atom(self, atom: str | Apply, e: Any) -> Any:
         if isinstance(atom, str):

@@ -9,6 +9,7 @@ counters nor barriers. All threads compute in IEEE 754's default mode (nearest, 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Iterable, Sequence
@@ -188,18 +189,22 @@ class _Program:
         begins; the result: those that may have been when it is over.
         """
         phase = first
-        while phase < end:
-            outer = next((each for each in ranges if each.first == phase), None)
-            if outer is None:
-                if self._define(phase, before):
-                    before = frozenset()
-                self._barrier(before, phase)
-                self._phase(self.phases[phase], self.small[phase])
-                before, phase = frozenset({phase}), phase + 1
-            else:
-                inside = [each for each in ranges if each is not outer and outer.first <= each.first and each.last <= outer.last]
-                before = self._loop(outer, inside, before) if isinstance(outer, Loop) else self._fork(outer, inside, before)
-                phase = outer.last + 1
+        with contextlib.ExitStack() as settled:
+            while phase < end:
+                outer = next((each for each in ranges if each.first == phase), None)
+                if outer is None:
+                    if names := self._define(phase, before):
+                        settled.enter_context(self.c.settled(names))
+                        before = frozenset()
+                    self._barrier(before, phase)
+                    self._phase(self.phases[phase], self.small[phase])
+                    before, phase = frozenset({phase}), phase + 1
+                else:
+                    inside = [
+                        each for each in ranges if each is not outer and outer.first <= each.first and each.last <= outer.last
+                    ]
+                    before = self._loop(outer, inside, before) if isinstance(outer, Loop) else self._fork(outer, inside, before)
+                    phase = outer.last + 1
         return before
 
     def _loop(self, loop: Loop, inside: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
@@ -211,7 +216,8 @@ class _Program:
             return before | ends
         with c.loop(I64(0), c.dim(loop.count)) as turn:
             c.b.store(turn, place)
-            self._phases(loop.first, loop.last + 1, inside, before | ends)
+            with c.settled([loop.symbol]):
+                self._phases(loop.first, loop.last + 1, inside, before | ends)
         return before | ends
 
     def _while(self, loop: Loop, condition: Operand, place: Any, inside: Sequence[Loop | Fork]) -> None:
@@ -227,7 +233,8 @@ class _Program:
         self._stop_if_interrupted()
         c.b.cbranch(self._holds(condition), body, done)
         c.b.position_at_end(body)
-        self._phases(loop.first, loop.last + 1, inside, frozenset())
+        with c.settled([loop.symbol]):
+            self._phases(loop.first, loop.last + 1, inside, frozenset())
         c.b.store(c.b.add(turn, I64(1)), place)
         c.b.branch(head)
         c.b.position_at_end(done)
@@ -263,11 +270,11 @@ class _Program:
                 after |= self._phases(first, end, [each for each in inside if first <= each.first and each.last < end], frozenset())
         return after
 
-    def _define(self, phase: int, before: frozenset[int]) -> bool:
-        """The extents that are known when phases `before` are over; whether there are any. A run that cannot go on goes to its end."""
+    def _define(self, phase: int, before: frozenset[int]) -> tuple[str, ...]:
+        """The extents that are known when phases `before` are over; their symbols. A run that cannot go on goes to its end."""
         definitions = self.plan.defined_at(phase)
         if not definitions:
-            return False
+            return ()
         c, status = self.c, self._word(self.c.b, Frame.STATUS)
         self._wait(functools.reduce(c.b.and_, (self.small[k] for k in sorted(before)), I1(1)))
         with c.when(self.first):
@@ -281,7 +288,7 @@ class _Program:
         for definition in definitions:
             value = c.b.load(self._word(c.b, self.frame.first_extent + definition.segment - 1), typ=I64)
             c.b.store(value, self._own(definition.symbol))
-        return True
+        return tuple(definition.symbol for definition in definitions)
 
     def _found(self, definition: Definition, status: Any) -> None:
         c, number = self.c, definition.segment - 1

@@ -84,9 +84,9 @@ def is_weight(value: Value) -> bool:
 
 def _pairs_fit(b: Value) -> bool:
     """Whether 255 times the magnitudes of neighbours along k add up to no more than 16 bits hold."""
-    if b.type.dtype is not I8 or b.constant is None:
+    if b.type.dtype is not I8 or (known := b.constant) is None:
         return False
-    sizes = np.abs(b.constant.astype(np.int16))
+    sizes = np.abs(known.astype(np.int16))
     even, odd = sizes[..., ::2, :], sizes[..., 1::2, :]
     pairs = even[..., : odd.shape[-2], :] + odd
     return bool(max(pairs.max(initial=0), even.max(initial=0)) <= np.iinfo(np.int16).max // 255)

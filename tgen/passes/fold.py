@@ -48,7 +48,8 @@ def _results(node: Node, inputs: tuple[Value, ...]) -> list[Tensor]:
     if _bytes(node.types) > SMALL:
         known = Node(node.op, inputs, node.origin)
         return [Deferred(known, k) for k in range(len(known.types))]
-    return [Tensor(r) for r in run_node(node, [v.constant for v in inputs if v.constant is not None], {})]
+    operands = [array for v in inputs if (array := v.constant) is not None]
+    return [Tensor(r) for r in run_node(node, operands, {})]
 
 
 def _is_known(node: Node, inputs: tuple[Value, ...]) -> bool:

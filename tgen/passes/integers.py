@@ -80,12 +80,13 @@ def cycles_on(target: Target) -> Cycles:
 def _ways(build: Builder, a: Value, b: Value, form: Contract) -> Iterator[tuple[_Term, _Term]]:
     """Small numbers that a and b can be had from; the simplest first."""
     by_row = form.row_axes == form.depth_axes == 1
-    pairs = list(itertools.product(_of_8_bits(build, a, -1, by_row), _of_8_bits(build, b, -2, True)))
+    small = _of_8_bits(build, b, -2, True)
+    pairs = list(itertools.product(_of_8_bits(build, a, -1, by_row), small))
     yield from pairs
     yield from ((_flipped(build, x), y) for x, y in pairs)
     if _fits_16_bits(a):
         wide = _Term(_of_16_bits(build, a))
-        yield from ((wide, y) for y in _of_8_bits(build, b, -2, True))
+        yield from ((wide, y) for y in small)
         if _fits_16_bits(b):
             yield wide, _Term(_of_16_bits(build, b))
 
@@ -116,8 +117,8 @@ def _of_8_bits(build: Builder, x: Value, k_axis: int, by_row: bool) -> list[_Ter
     """x in every way that needs no computation at run time; none where it is not known to hold such numbers. by_row: rows may have
     zero points of their own.
     """
-    if x.constant is not None:
-        return _constant_of_8_bits(build, x.constant, k_axis)
+    if (known := x.constant) is not None:
+        return _constant_of_8_bits(build, known, k_axis)
     below = source(x)
     value, zero = _without_zero(below)
     if value is None or (zero is not None and value.type.shape != below.type.shape):
@@ -152,8 +153,8 @@ def _without_zero(x: Value) -> tuple[Value | None, Value | None]:
 def _is_of(x: Value, dtype: DType) -> bool:
     """Whether all elements of x, int32, are known to be numbers of an 8-bit dtype."""
     number = source(x)
-    if number.constant is not None:
-        return bool(number.constant.size) and _fits(number.constant, dtype)
+    if (known := number.constant) is not None:
+        return bool(known.size) and _fits(known, dtype)
     of = _cast_from_8_bits(number)
     return of is not None and of.type.dtype is dtype
 
@@ -188,15 +189,15 @@ def _fits_16_bits(x: Value) -> bool:
     if any(f.constant is None or not _fits(f.constant, I16) for f in fills(x)):
         return False
     x = source(x)
-    if x.constant is not None:
-        return bool(x.constant.size) and _fits(x.constant, I16)
+    if (known := x.constant) is not None:
+        return bool(known.size) and _fits(known, I16)
     terms = x.node.inputs if isinstance(x.op, Sub) else (x,)
     return all(_is_of_8_bits(source(t)) for t in terms)
 
 
 def _is_of_8_bits(x: Value) -> bool:
-    if x.constant is not None:
-        return bool(x.constant.size) and (_fits(x.constant, I8) or _fits(x.constant, U8))
+    if (known := x.constant) is not None:
+        return bool(known.size) and (_fits(known, I8) or _fits(known, U8))
     return _cast_from_8_bits(x) is not None
 
 

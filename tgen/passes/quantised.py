@@ -102,8 +102,8 @@ def _is_small(x: Value) -> bool:
     """Whether x is int32 numbers up to GREATEST: constants, 8-bit numbers, or those without a zero point of their dtype."""
     if x.type.dtype is not I32:
         return False
-    if x.constant is not None:
-        return bool(x.constant.size) and int(np.abs(x.constant.astype(np.int64)).max()) <= GREATEST
+    if (known := x.constant) is not None:
+        return bool(known.size) and int(np.abs(known.astype(np.int64)).max()) <= GREATEST
     number, *zero = x.node.inputs if isinstance(x.op, Sub) else (x,)
     narrow = number.node.inputs[0].type.dtype if isinstance(number.op, Cast) else None
     if narrow not in (I8, U8):
@@ -114,7 +114,7 @@ def _is_small(x: Value) -> bool:
 
 def _is_constant(x: Value) -> bool:
     """Whether x is one, once it is folded."""
-    return x.constant is not None or (isinstance(x.op, (Cast, Reshape, Sub)) and all(map(_is_constant, x.node.inputs)))
+    return x.is_constant or (isinstance(x.op, (Cast, Reshape, Sub)) and all(map(_is_constant, x.node.inputs)))
 
 
 def _uncast(x: Value) -> Value:

@@ -26,12 +26,14 @@ FEW_COLUMNS = 1 << 16  # a single row is not shared by threads: merge only when 
 class Group:
     """A node under work. `into`: the group that took it in, and the number its result 0 has there.
 
-    after: what it does not read, but must come after: values of extents whose symbols it names.
+    span: places, in the order of the graph's nodes, of the first and the last node in it. after: what it does not read, but must come
+    after: values of extents whose symbols it names.
     """
 
     op: Op
     inputs: tuple[tuple[Group, int], ...]
     origin: str
+    span: tuple[int, int]
     after: tuple[tuple[Group, int], ...] = ()
     into: tuple[Group, int] | None = None
 
@@ -55,15 +57,16 @@ def find(result: Result) -> Result:
 def rows(graph: Graph) -> Graph:
     """evaluate is unchanged; chains of maps and reductions over the same rows are single loop programs."""
     groups: dict[Node, Group] = {}
+    far = list(range(len(graph.nodes)))
     extents = {e.symbol: e.value for e in graph.extents}
-    for node in graph.nodes:
+    for place, node in enumerate(graph.nodes):
         inputs = tuple((groups[v.node], v.index) for v in node.inputs)
-        group = groups[node] = Group(node.op, inputs, node.origin, _extents(node, groups, extents))
+        group = groups[node] = Group(node.op, inputs, node.origin, (place, place), _extents(node, groups, extents))
         if isinstance(node.op, Loops) and not is_view(Value(node)):
             for source in reversed(group.inputs):
                 reader, producer = find((group, 0))[0], find(source)[0]
                 if producer is not reader and isinstance(producer.op, Loops) and not _is_view_group(producer):
-                    _merge(producer, reader)
+                    _merge(producer, reader, far)
     return _resolve(graph, groups)
 
 
@@ -80,13 +83,16 @@ def _is_view_group(group: Group) -> bool:
     return len(stages) == 1 and isinstance(stages[0].body, Load)
 
 
-def _merge(producer: Group, reader: Group) -> None:
-    """One group of both, unless their rows differ or a path leads from producer to reader outside of them."""
+def _merge(producer: Group, reader: Group, far: list[int]) -> None:
+    """One group of both, unless their rows differ or a path leads from producer to reader outside of them. far: see `_reaches`; changed.
+
+    reader: holds the last node of those that are in groups.
+    """
     a, b = producer.program, reader.program
     if len(a.stages) + len(b.stages) > MOST_STAGES:
         return
     pairs = _pairs(producer, reader)
-    if pairs is None or _reaches(producer, reader):
+    if pairs is None or _reaches(producer, reader, far):
         return
     main_is_reader = b.rows < len(b.extents) and a.rows == len(a.extents)
     rename = _cover(a, b, pairs) if main_is_reader else _cover(b, a, {j: i for i, j in pairs.items()})
@@ -113,8 +119,10 @@ def _merge(producer: Group, reader: Group) -> None:
     ]
     program = LoopProgram(main.extents, main.rows, tuple(stages), (*a.outputs, *b.outputs))
     after = tuple(dict.fromkeys(producer.after + reader.after))
-    merged = Group(Loops(program), tuple(inputs), reader.origin or producer.origin, after)
+    first, last = min(producer.span[0], reader.span[0]), reader.span[1]
+    merged = Group(Loops(program), tuple(inputs), reader.origin or producer.origin, (first, last), after)
     producer.into, reader.into = (merged, 0), (merged, len(a.outputs))
+    far[first : last + 1] = [last] * (last + 1 - first)
 
 
 def _short(program: LoopProgram) -> bool:
@@ -166,8 +174,12 @@ def _cover(small: LoopProgram, main: LoopProgram, pairs: Mapping[int, int]) -> d
     return cover
 
 
-def _reaches(producer: Group, reader: Group) -> bool:
-    """Whether the reader depends on the producer through a group that is neither."""
+def _reaches(producer: Group, reader: Group, far: Sequence[int]) -> bool:
+    """Whether the reader depends on the producer through a group that is neither.
+
+    far: of each place, the last one of any group that spans it. What a node depends on lies before it, but that of a group may lie
+    as far as others reach that span its nodes: where all of these end before the producer nothing leads there.
+    """
     stack = [g for g, _ in map(find, reader.inputs) if g is not producer] + [find(v)[0] for v in reader.after]
     seen: set[Group] = set()
     while stack:
@@ -176,6 +188,11 @@ def _reaches(producer: Group, reader: Group) -> bool:
             return True
         if group not in seen:
             seen.add(group)
+            end = group.span[1]
+            while far[end] > end:
+                end = far[end]
+            if end < producer.span[0]:
+                continue
             stack.extend(find(v)[0] for v in (*group.inputs, *group.after))
     return False
 
