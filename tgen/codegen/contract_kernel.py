@@ -26,10 +26,18 @@ from .values import from_memory, memory_type, widen
 
 
 def emit_contract_kernel(
-    module: ll.Module, name: str, kernel: ContractKernel, tile: MacTile, symbols: Sequence[str], lanes: int, features: str
+    module: ll.Module,
+    name: str,
+    kernel: ContractKernel,
+    tile: MacTile,
+    symbols: Sequence[str],
+    lanes: int,
+    features: str,
+    numbers: Sequence[str] = (),
 ) -> ll.Function:
-    """lanes: of float32 in a vector of the target (for the epilogue)."""
-    return _ContractEmitter(module, name, kernel, tile, symbols, lanes, features).emit()
+    """lanes: of float32 in a vector of the target (for the epilogue). numbers: symbols that are arguments, behind the others (see `shared`)."""
+    c = FunctionContext(module, name, [*KERNEL_ARGUMENTS, *[I64] * len(numbers)], symbols, features)
+    return _ContractEmitter(c, kernel, tile, lanes, numbers).emit()
 
 
 def _rows(kernel: ContractKernel, tile: MacTile) -> tuple[int, list[int]]:
@@ -44,12 +52,10 @@ def _rows(kernel: ContractKernel, tile: MacTile) -> tuple[int, list[int]]:
 
 
 class _ContractEmitter:
-    def __init__(
-        self, module: ll.Module, name: str, kernel: ContractKernel, tile: MacTile, symbols: Sequence[str], lanes: int, features: str
-    ) -> None:
-        self.kernel, self.tile, self.lanes, self.features = kernel, tile, lanes, features
-        self.c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, features)
-        self.begin, self.end, operands, self.c.symbol_array, self.accumulators = self.c.function.args
+    def __init__(self, c: FunctionContext, kernel: ContractKernel, tile: MacTile, lanes: int, numbers: Sequence[str]) -> None:
+        self.c, self.kernel, self.tile, self.lanes = c, kernel, tile, lanes
+        self.begin, self.end, operands, self.c.symbol_array, self.accumulators, *given = self.c.function.args
+        self.c.given = dict(zip(numbers, given))
         entry = self.c.entry
         count = len(kernel.inputs) + len(kernel.outputs)
         self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]

@@ -19,20 +19,17 @@ import llvmlite.ir as ll
 
 from ..frame import INTERRUPTED, RUNTIME_BYTES, Frame
 from ..ir.dims import DimLike
-from ..kernels.specs import ContractKernel, Kernel, LoopKernel, RoutineKernel, tiles_of
-from ..plan.types import Definition, Fork, Loop, Operand, Plan, Step, segment_of
+from ..kernels.specs import Kernel, RoutineKernel, tiles_of
+from ..plan.types import Buffer, Definition, Fork, Loop, Operand, Plan, Step, segment_of
 from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
-from .attend_kernel import emit_attend_kernel
-from .context import I1, I8, I64, KERNEL_ARGUMENTS, PTR, VOID, FunctionContext
-from .contract_kernel import emit_contract_kernel
+from .context import I8, I64, PTR, VOID, FunctionContext
 from .extents import emit_definition, scratch_start
 from .half import HALF_IR
-from .loop_kernel import emit_loop_kernel
-from .routine_kernel import emit_routine_kernel, routine_ir
+from .kernels import emit_kernels
+from .routine_kernel import routine_ir
 from .share import LEAST_WORK, LEAST_WORK_OF_A_TURN, share
-from .shared import Shared, shared_kernels
 
 
 def frame_of(plan: Plan) -> Frame:
@@ -58,44 +55,11 @@ def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str =
     module = ll.Module("tgen")
     module.triple = target.triple
     symbols = _symbols(plan)
-    shared = shared_kernels(plan.kernels)
-    kernels = [
-        _instance(module, f"kernel.{k}", *shared[kernel], symbols, target)
-        if kernel in shared
-        else _kernel(module, f"kernel.{k}", kernel, symbols, target)
-        for k, kernel in enumerate(plan.kernels)
-    ]
-    body = _Program(module, plan, target, kernels, profile).emit()
+    body = _Program(module, plan, target, emit_kernels(module, plan.kernels, symbols, target), profile).emit()
     _entry(module, entry, body, frame_of(plan), target, plan.unbounded)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
     routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
     return llvm.linked([text, *routines], target.triple) if routines else text
-
-
-def _instance(
-    module: ll.Module, name: str, shared: Shared, numbers: Sequence[DimLike], symbols: Sequence[str], target: Target
-) -> ll.Function:
-    """A kernel that is a call of what it has in common with others; the first of them makes that."""
-    common = module.globals.get(shared.name) or emit_loop_kernel(
-        module, shared.name, shared.kernel, symbols, target.lanes, target.feature_string, shared.numbers
-    )
-    c = FunctionContext(module, name, KERNEL_ARGUMENTS, symbols, target.feature_string)
-    c.symbol_array = c.function.args[3]
-    c.b.call(common, [*c.function.args, *map(c.dim, numbers)])
-    return c.finish()
-
-
-def _kernel(module: ll.Module, name: str, kernel: Kernel, symbols: Sequence[str], target: Target) -> ll.Function:
-    by_name = {t.name: t for t in target.tiles}
-    tiles = [by_name[t] for t in tiles_of(kernel)]
-    common = (symbols, target.lanes, target.feature_string)
-    if isinstance(kernel, LoopKernel):
-        return emit_loop_kernel(module, name, kernel, *common)
-    if isinstance(kernel, ContractKernel):
-        return emit_contract_kernel(module, name, kernel, tiles[0], *common)
-    if isinstance(kernel, RoutineKernel):
-        return emit_routine_kernel(module, name, kernel, symbols, target.feature_string)
-    return emit_attend_kernel(module, name, kernel, (tiles[0], tiles[1]), *common)
 
 
 def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target: Target, unbounded: bool) -> None:
@@ -147,7 +111,7 @@ class _Program:
         stride = self.c.entry.load(self._word(self.c.entry, Frame.SCRATCH_BYTES), typ=I64)
         self.scratch = self.c.entry.gep(scratch, [self.c.entry.mul(stride, self.thread)], source_etype=ll.IntType(8))
         self.arguments = [self._load(Frame.HEADER + k) for k in range(self.frame.inputs + self.frame.outputs)]
-        self.alone = self.c.entry.icmp_signed("==", self.threads, I64(1))
+        self.several = self.c.entry.icmp_signed("!=", self.threads, I64(1))
         self.first = self.c.entry.icmp_signed("==", self.thread, I64(0))
 
     def _word(self, b: Any, number: int) -> Any:
@@ -243,25 +207,24 @@ class _Program:
         """Waits for all threads; all of them see the same: whether there was an interrupt since the run began. Then the run is over."""
         c = self.c
         status = self._word(c.b, Frame.STATUS)
-        self._wait(I1(0))
+        self._wait()
         with c.when(self.first):
             now = c.b.call(declare(self.module, "tgen_interrupts", I64, []), [])
             before = c.b.load(self._word(c.b, Frame.INTERRUPTS), typ=I64)
             with c.when(c.b.icmp_signed("!=", now, before)):
                 c.b.store(I64(INTERRUPTED), status)
-        self._wait(I1(0))
+        self._wait()
         following = c.function.append_basic_block("uninterrupted")
         c.b.cbranch(c.b.icmp_signed("==", c.b.load(status, typ=I64), I64(0)), following, self.end)
         c.b.position_at_end(following)
 
     def _holds(self, condition: Operand) -> Any:
-        place = self.c.at(self._base(condition.buffer), self.c.dim(condition.offset))
-        return self.c.b.icmp_signed("!=", self.c.b.load(place, typ=I8), I8(0))
+        return self.c.b.icmp_signed("!=", self.c.b.load(self._place(condition), typ=I8), I8(0))
 
     def _fork(self, fork: Fork, inside: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
         """All threads look at the condition when all is done that may write it; so nothing is under way where either way begins."""
         c = self.c
-        self._wait(I1(0))
+        self._wait()
         holds = self._holds(fork.operand)
         ways = [(holds, fork.first, fork.middle), (c.b.not_(holds), fork.middle, fork.last + 1)]
         after: frozenset[int] = frozenset()
@@ -276,12 +239,12 @@ class _Program:
         if not definitions:
             return ()
         c, status = self.c, self._word(self.c.b, Frame.STATUS)
-        self._wait(functools.reduce(c.b.and_, (self.small[k] for k in sorted(before)), I1(1)))
+        self._wait(self._all_small(before))
         with c.when(self.first):
             for definition in definitions:
                 with c.when(c.b.icmp_signed("==", c.b.load(status, typ=I64), I64(0))):
                     self._found(definition, status)
-        self._wait(I1(0))
+        self._wait()
         following = c.function.append_basic_block("defined")
         c.b.cbranch(c.b.icmp_signed("==", c.b.load(status, typ=I64), I64(0)), following, self.end)
         c.b.position_at_end(following)
@@ -292,7 +255,7 @@ class _Program:
 
     def _found(self, definition: Definition, status: Any) -> None:
         c, number = self.c, definition.segment - 1
-        source = c.at(self._base(definition.operand.buffer), c.dim(definition.operand.offset))
+        source = self._place(definition.operand)
         segment, words = self.plan.segments[number], self._word(c.b, self.frame.first_segment + 2 * number)
         fine = emit_definition(c, definition, segment, source, self._own(definition.symbol), words, self.threads)
         c.b.store(c.b.load(self._own(definition.symbol), typ=I64), self._word(c.b, self.frame.first_extent + number))
@@ -310,32 +273,44 @@ class _Program:
             with c.when(self.first):
                 c.b.store(self._base(buffer), self._word(c.b, Frame.HEADER + self.frame.inputs + output))
 
-    def _small(self, phase: int, steps: Sequence[Step]) -> Any:
-        """Whether a phase is not worth sharing; where that depends on what a run finds out it is taken to be."""
+    def _small(self, phase: int, steps: Sequence[Step]) -> bool | ll.Value:
+        """Whether a phase is not worth sharing, known or an i1; where that depends on what a run finds out it is taken to be."""
         work = sum((self.plan.kernels[step.kernel].work for step in steps), 0)
         if segment_of(self.plan.extents, work):
-            return I1(0)
+            return False
         repeated = any(loop.first <= phase <= loop.last for loop in self.plan.loops)
-        return self.c.entry.icmp_signed("<", self.c.dim(work), I64(LEAST_WORK_OF_A_TURN if repeated else LEAST_WORK))
+        least = LEAST_WORK_OF_A_TURN if repeated else LEAST_WORK
+        return work < least if isinstance(work, int) else self.c.entry.icmp_signed("<", self.c.dim(work), I64(least))
+
+    def _all_small(self, phases: Iterable[int]) -> bool | ll.Value:
+        small = [self.small[k] for k in sorted(phases)]
+        if any(x is False for x in small):
+            return False
+        asked = [x for x in small if x is not True]
+        return functools.reduce(self.c.b.and_, asked) if asked else True
 
     def _barrier(self, before: Iterable[int], phase: int) -> None:
         """Between phases that may come one after the other; needless where all are small: thread 0 does those in order."""
         if before:
-            self._wait(functools.reduce(self.c.b.and_, (self.small[k] for k in sorted({*before, phase}))))
+            self._wait(self._all_small({*before, phase}))
 
-    def _wait(self, needless: Any) -> None:
+    def _wait(self, needless: bool | ll.Value = False) -> None:
         """A barrier, unless there is but one thread or it is needless."""
+        if needless is True:
+            return
         c = self.c
-        needless = c.b.or_(self.alone, needless)
-        with c.when(c.b.not_(needless)):
+        with c.when(self.several if needless is False else c.b.and_(self.several, c.b.not_(needless))):
             c.b.call(declare(self.module, "tgen_barrier", VOID, [PTR]), [self.pointer])
 
-    def _phase(self, steps: Iterable[tuple[int, Step]], small: Any) -> None:
+    def _phase(self, steps: Iterable[tuple[int, Step]], small: bool | ll.Value) -> None:
         b = self.c.b
-        threads = b.select(small, I64(1), self.threads)
+        if isinstance(small, bool):
+            threads, mine = (I64(1), self.first) if small else (self.threads, None)
+        else:
+            threads, mine = b.select(small, I64(1), self.threads), b.or_(self.first, b.not_(small))
         for number, step in steps:
             self._note(number, 0)
-            with self.c.when(b.or_(self.first, b.not_(small))):
+            with self.c.when(mine) if mine is not None else contextlib.nullcontext():
                 self._step(number, step, threads)
             self._note(number, 1)
 
@@ -358,7 +333,7 @@ class _Program:
         c = self.c
         array = c.entry.alloca(PTR, size=len(step.operands))
         for k, operand in enumerate(step.operands):
-            pointer = c.at(self._base(operand.buffer), c.dim(operand.offset))
+            pointer = self._place(operand)
             c.b.store(pointer, c.b.gep(array, [I64(k)], source_etype=PTR))
         kernel, units = self._chosen(step)
         work = c.dim(self.plan.kernels[step.kernel].work)
@@ -388,6 +363,13 @@ class _Program:
             units = c.b.select(few, c.dim(self.plan.kernels[case.kernel].units), units)
         return kernel, units
 
+    def _place(self, operand: Operand) -> Any:
+        """Pointer to an operand."""
+        buffer = self.plan.buffers[operand.buffer]
+        if buffer.kind in ("input", "output", "flag"):
+            return self._from(self._base(operand.buffer), operand.offset)
+        return self._from(self._start(buffer), buffer.offset + operand.offset)
+
     def _base(self, number: int) -> Any:
         buffer = self.plan.buffers[number]
         if buffer.kind == "input":
@@ -396,5 +378,11 @@ class _Program:
             return self.arguments[self.frame.inputs + buffer.index]
         if buffer.kind == "flag":
             return self._word(self.c.b, self.frame.first_flag + buffer.index)
-        start = self.weights if buffer.kind == "weight" else self._segment(buffer.index) if buffer.index else self.arena
-        return self.c.at(start, self.c.dim(buffer.offset))
+        return self._from(self._start(buffer), buffer.offset)
+
+    def _start(self, buffer: Buffer) -> Any:
+        """Of the memory that a buffer lies in."""
+        return self.weights if buffer.kind == "weight" else self._segment(buffer.index) if buffer.index else self.arena
+
+    def _from(self, pointer: Any, offset: DimLike) -> Any:
+        return self.c.at(pointer, self.c.dim(offset)) if offset != 0 else pointer
