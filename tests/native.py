@@ -58,11 +58,16 @@ def is_native(target: Target) -> bool:
 
 
 def build_executable(
-    graph: Graph, target: Target | None = None, precision: str = "highest", threads: int = 1, mask: str = ""
+    graph: Graph,
+    target: Target | None = None,
+    precision: str = "highest",
+    threads: int = 1,
+    mask: str = "",
+    subnormals: str = "auto",
 ) -> Executable:
     """The graph compiled for a target, without cache."""
     target = target or host()
-    compiled = compile_graph(graph, target, precision, mask=mask)
+    compiled = compile_graph(graph, target, precision, subnormals, mask=mask)
     if not is_native(target):
         return CrossExecutable(compiled, threads)
     if target.uses_tiles:

@@ -28,9 +28,9 @@ def everything_shared(least: int = 1) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def executables(graph: Graph, threads: Sequence[int]) -> list[Executable]:
+def executables(graph: Graph, threads: Sequence[int], subnormals: str = "auto") -> list[Executable]:
     """The same code for several numbers of threads."""
-    code = compile_graph(graph, host(), "highest").artefact
+    code = compile_graph(graph, host(), "highest", subnormals).artefact
     library = llvm.load([code.code], ["run"], process_runtime(machine_of(host()), host().spin_hint))
     return [Executable(code, library, count, {}) for count in threads]
 

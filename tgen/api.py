@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import options
+from .arguments import PRECISIONS, SUBNORMALS, require_known
 from .artefact import Artefact
 from .collector import uncollected
 from .executable import Executable
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from .ragged import RaggedExecutable
     from .targets.target import Target
 
-PRECISIONS = ("highest", "high", "medium")
-FORMAT = 3  # of cached artefacts and of what code generation makes: raised whenever either changes
+FORMAT = 4  # of cached artefacts and of what code generation makes: raised whenever either changes
 
 
 @uncollected()
@@ -38,6 +38,7 @@ def compile(
     *,
     target: str = "host",
     precision: str = "highest",
+    subnormals: str = "auto",
     threads: int | None = None,
     shapes: Mapping[str, int] | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
@@ -50,6 +51,9 @@ def compile(
     target: "host" (the best this CPU can run) or a name that `tgen targets` lists.
     precision: "highest" (float32 results of float32 quality), "high" (products of float32 values from two bfloat16 parts each, about
         5e-6 of the largest result), "medium" (bfloat16 operands, float32 sums). Targets without bfloat16 units compute float32.
+    subnormals: "keep" (IEEE 754's gradual underflow below 1.2e-38; float64: 2.3e-308), "flush" (such numbers are zeros, as operands and as
+        results: they cost Intel's CPUs 150 cycles each), "auto" (flush if weights of the model, its float32 and float64 constants of more
+        than one number, hold some). Where tgen does not know how an architecture is told to flush, that is the same as keep.
     threads: at most so many; None: as many CPUs as this process may really use.
     shapes: values for symbolic dimensions, {"batch": 1, "seq": 128}; others stay symbolic and may differ from call to call.
     weights: arrays that replace initialisers of the same names in an ONNX model.
@@ -62,8 +66,8 @@ def compile(
     UnknownTarget.
     """
     start = time.perf_counter()
-    if precision not in PRECISIONS:
-        raise InvalidInput(f"precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    require_known("precision", precision, PRECISIONS)
+    require_known("subnormals", subnormals, SUBNORMALS)
     if threads is not None and threads < 1:
         raise InvalidInput(f"threads={threads}: at least 1")
     settings = options.current()
@@ -72,15 +76,16 @@ def compile(
     with ThreadPoolExecutor(1, "tgen-aside") as aside:  # for what needs no interpreter: hashing, and LLVM beside the passes
         source = aside.submit(source_digest, model if store and not weights else None)
         chosen = _target(settings.target if target == "host" and settings.target else target)
-        asked = (precision, ragged, repr(sorted((shapes or {}).items())))
+        asked = (precision, subnormals, ragged)
         digest = source.result()
         runtime = aside.submit(_runtime, chosen, store)
-        name = _hash("source", digest, chosen, *asked) if digest else ""
-        artefact, texts, loaded = _artefact(lambda: _loaded(model, shapes, weights, ragged), name, store, chosen, precision, ragged)
+        name = _hash("source", digest, chosen, *asked, repr(sorted((shapes or {}).items()))) if digest else ""
+        artefact, texts, loaded = _artefact(lambda: _loaded(model, shapes, weights, ragged), name, store, chosen, *asked)
         library = _linked(artefact, runtime.result())
     report = {
         "target": chosen.name,
         "precision": precision,
+        "subnormals": artefact.manifest.subnormals,
         "threads": count,
         "cached": texts is None,
         "load_seconds": loaded - start,
@@ -112,7 +117,7 @@ def _target(name: str) -> Target:
 
 
 def _artefact(
-    load: Callable[[], Graph], name: str, store: Any, target: Target, precision: str, mask: str
+    load: Callable[[], Graph], name: str, store: Any, target: Target, precision: str, subnormals: str, mask: str
 ) -> tuple[Artefact, Callable[[str], str] | None, float]:
     """The artefact; where it was compiled now, the text of its levels; and the time when the model was loaded.
 
@@ -121,13 +126,13 @@ def _artefact(
     if found := _cached(store, name):
         return found, None, time.perf_counter()
     graph, loaded = load(), time.perf_counter()
-    key = name if name or store is None else _hash("graph", graph_digest(graph), target, precision, mask)
+    key = name if name or store is None else _hash("graph", graph_digest(graph), target, precision, subnormals, mask)
     if not name and (found := _cached(store, key)):
         return found, None, loaded
     from .compiler import compile_graph
 
     keep = functools.partial(store.put, key) if store else None
-    compiled = compile_graph(graph, target, precision, mask=mask, keep=keep)
+    compiled = compile_graph(graph, target, precision, subnormals, mask=mask, keep=keep)
     return compiled.artefact, compiled.text, loaded
 
 

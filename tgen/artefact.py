@@ -28,7 +28,7 @@ class Manifest:
     """inputs, outputs: names and types in call order. arena, scratch: bytes a run needs, and each thread besides, by
     the symbols. work: element operations of a run, roughly. assumptions: pairs of dimensions that must be equal for a run to be
     legal. extents: symbols that a run finds out. messages: what a run may end with (see `Frame`). unbounded:
-    whether it may have no end. texts: see `Graph`.
+    whether it may have no end. texts: see `Graph`. flushes: whether subnormal numbers are zeros.
     """
 
     name: str
@@ -47,6 +47,12 @@ class Manifest:
     messages: tuple[str, ...] = ()
     unbounded: bool = False
     texts: tuple[str, ...] = ()
+    flushes: bool = False
+
+    @property
+    def subnormals(self) -> str:
+        """What becomes of them."""
+        return "flushed" if self.flushes else "kept"
 
     @property
     def frame(self) -> Frame:

@@ -21,6 +21,7 @@ from .ir.ops.assume import assumptions
 from .passes.pipeline import pipeline, run_pipeline
 from .plan.build import build
 from .plan.types import Plan, segment_of
+from .subnormals import flushes
 from .targets.target import Target
 
 
@@ -45,12 +46,14 @@ def compile_graph(
     graph: Graph,
     target: Target,
     precision: str,
+    subnormals: str = "auto",
     observe: Callable[..., Any] | None = None,
     mask: str = "",
     profile: bool = False,
     keep: Callable[[Iterator[Any]], object] | None = None,
 ) -> Compiled:
-    """Everything that can be done once. observe(pass name, graph): called after each pass; mask: see `tgen.ragged`.
+    """Everything that can be done once. subnormals: see `flushes`; observe(pass name, graph): called after each pass; mask: see
+    `tgen.ragged`.
 
     keep: called with the artefact's parts (see `serialised`) while they are made.
     profile: code that notes times in each step (see `emit_program`); its caller gives it a place for them.
@@ -59,12 +62,12 @@ def compile_graph(
     assumed = assumptions(graph)
     plan = build(fused, assumed)
     machine = machine_of(target)
-    manifest = manifest_of(plan, target, assumed)
+    manifest = manifest_of(plan, target, assumed, flushes(graph, subnormals))
     # Packing, LLVM and writing need the interpreter little: they are done beside the rest and each other.
     with ThreadPoolExecutor(1, "tgen-pack") as packer, ThreadPoolExecutor(1, "tgen-llvm") as compiler:
         block = aligned_bytes(plan.weight_bytes)
         parts = packed_weights(plan, block, packer)
-        ir = emit_program(plan, target, profile)
+        ir = emit_program(plan, target, profile, flush=manifest.flushes)
         code = compiler.submit(llvm.compile_object, ir, machine)
         _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
         if keep:
@@ -74,12 +77,12 @@ def compile_graph(
     return Compiled(Artefact(manifest, code.result(), block), plan, ir, machine)
 
 
-def manifest_of(plan: Plan, target: Target, assumed: Iterable[tuple[DimLike, DimLike]]) -> Manifest:
+def manifest_of(plan: Plan, target: Target, assumed: Iterable[tuple[DimLike, DimLike]], flush: bool) -> Manifest:
     """What a run of the plan's code needs to know. assumed: see `assumptions`; pairs that name extents are looked at by the code itself."""
     before = tuple(pair for pair in assumed if not segment_of(plan.extents, *pair))
     return Manifest(
         plan.name, target.name, plan.inputs, plan.outputs, plan.symbols, plan.arena, plan.scratch, plan.usual_work,
-        len(plan.steps), len(plan.kernels), target.needs, before, plan.extents, plan.messages, plan.unbounded, plan.texts,
+        len(plan.steps), len(plan.kernels), target.needs, before, plan.extents, plan.messages, plan.unbounded, plan.texts, flush,
     )  # fmt: skip
 
 

@@ -99,6 +99,16 @@ def test_results_depend_neither_on_threads_nor_on_the_callers_mode(executable: C
 
 
 @pytest.mark.emulator
+@pytest.mark.skipif(bool(missing()), reason=REASON)
+def test_subnormals_are_zeros_where_that_is_asked_for() -> None:
+    flush, upwards = 1 << 24, 1 << 22
+    graph, x = chain()
+    executable = CrossExecutable(compile_graph(graph, NEON, "highest", "flush"))
+    for executable.threads, executable.mode in ((1, 0), (3, 0), (1, upwards), (3, flush)):
+        assert not executable(x)[0].any()
+
+
+@pytest.mark.emulator
 @pytest.mark.parametrize("cpu,best", [(cpu, target) for target, cpu in CPUS.items()])
 def test_the_best_target_is_found_by_features(executable: CrossExecutable, cpu: str, best: Target) -> None:
     assert find_target("host", executable.features(cpu), NEON.triple) is best

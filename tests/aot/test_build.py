@@ -46,7 +46,8 @@ def test_the_manifest(built: Built) -> None:
         {"name": "ids", "dtype": "int64", "shape": ["batch"]},
     ]
     assert [o["name"] for o in told["outputs"]] == ["y", "twice", "row"] and told["symbols"] == ["batch"]
-    assert told["precision"] == "highest" and told["weights"]["file"] == "" and told["weights"]["bytes"] == built.weight_bytes
+    assert told["precision"] == "highest" and told["subnormals"] == "kept"
+    assert told["weights"]["file"] == "" and told["weights"]["bytes"] == built.weight_bytes
     (version,) = told["versions"]
     assert version["target"] == tgen.load(built.files[0]).report["target"]
     for formula in ("arena_bytes", "scratch_bytes"):
@@ -130,6 +131,7 @@ def test_an_interrupted_build_leaves_what_was_there(tmp_path: Path, monkeypatch:
         ({"linker": "no-such-linker"}, LinkError, "there is no linker 'no-such-linker'"),
         ({"linker": "false"}, LinkError, "the linker false failed"),
         ({"precision": "low"}, TgenError, "precision 'low'"),
+        ({"subnormals": "lose"}, InvalidInput, "subnormals 'lose'; known: auto, keep, flush"),
     ),
 )
 def test_options_that_make_no_sense(options: dict[str, object], error: type[Exception], message: str, tmp_path: Path) -> None:
@@ -173,9 +175,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     node = helper.make_node("Relu", ["x"], ["y"])
     graph = helper.make_graph([node], "g", [value("x", TensorProto.FLOAT, ["n"])], [value("y", TensorProto.FLOAT, ["n"])])
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "my model.onnx")
-    assert main(["build", str(tmp_path / "my model.onnx"), "-o", str(tmp_path / "dist")]) == 0
+    assert main(["build", str(tmp_path / "my model.onnx"), "-o", str(tmp_path / "dist"), "--subnormals", "flush"]) == 0
     told = capsys.readouterr().out
     assert "libmy_model.so" in told and "try it: cd" in told
     loaded = tgen.load(tmp_path / "dist" / "libmy_model.so")
-    assert loaded(np.float32([-1, 2]))[0].tolist() == [0, 2]
+    assert loaded(np.float32([-1, 2]))[0].tolist() == [0, 2] and loaded.report["subnormals"] == "flushed"
     assert main(["build", str(tmp_path / "my model.onnx"), "-o", str(tmp_path / "dist"), "--target", "pentium"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import json
 import re
 import shutil
 import tempfile
@@ -15,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 import tgen
 from tests import graphs as random_graphs
 from tests.aot.graphs import feeds, small_graph
-from tests.sharing import encoder
+from tests.runtime.test_subnormals import elementwise
+from tests.sharing import encoder, everything_shared
 from tgen.aot.build import Built
 from tgen.ir.builder import Builder
 from tgen.ir.errors import InvalidInput, InvalidModel
@@ -31,10 +33,10 @@ def sorted_graph() -> Graph:
     return b.build()
 
 
-def both(graph: Graph, folder: Path, **options: object) -> tuple[tgen.Executable, tgen.Executable]:
+def both(graph: Graph, folder: Path, subnormals: str = "auto", **options: object) -> tuple[tgen.Executable, tgen.Executable]:
     """(just in time, ahead of time)"""
-    built = tgen.build(graph, folder, name="model", **options)  # type: ignore[arg-type]
-    return tgen.compile(graph, threads=2), tgen.load(built.files[0], threads=2)
+    built = tgen.build(graph, folder, name="model", subnormals=subnormals, **options)  # type: ignore[arg-type]
+    return tgen.compile(graph, threads=2, subnormals=subnormals), tgen.load(built.files[0], threads=2)
 
 
 def same(jit: tgen.Executable, aot: tgen.Executable, given: dict[str, np.ndarray]) -> None:
@@ -50,6 +52,20 @@ def test_the_same_bits(tmp_path: Path, weights_file: bool) -> None:
     assert (aot.inputs, aot.outputs, repr(aot)) == (jit.inputs, jit.outputs, repr(jit))
     for n in (1, 37, 64):
         same(jit, aot, random_graphs.feeds(graph, n=n))
+
+
+@pytest.mark.parametrize("subnormals,kept", [("keep", True), ("flush", False), ("auto", False)])
+def test_subnormal_weights(tmp_path: Path, subnormals: str, kept: bool) -> None:
+    """The same for all code of a library; the caller's thread is as it was."""
+    graph, weights = elementwise(np.float32, 1e-40)
+    x = np.ones((3, *weights.shape), np.float32)
+    with everything_shared():
+        jit, aot = both(graph, tmp_path, subnormals, targets=("host", "generic"))
+    told = json.loads((tmp_path / "model.json").read_text())
+    assert told["subnormals"] == aot.report["subnormals"] == jit.report["subnormals"] == ("kept" if kept else "flushed")
+    assert [version["run"]["flushes"] for version in told["versions"]] == [not kept] * len(told["versions"])
+    same(jit, aot, {"x": x})
+    assert np.array_equal(aot(x)[0], x * weights if kept else np.zeros_like(x))
 
 
 def test_routines(tmp_path: Path) -> None:

@@ -108,7 +108,9 @@ def test_wrong_inputs_name_the_culprit(executable, feeds, words) -> None:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{"precision": "best"}, {"target": "z80"}, {"threads": 0}, {"shapes": {"m": 3}}])
+@pytest.mark.parametrize(
+    "options", [{"precision": "best"}, {"subnormals": "lose"}, {"target": "z80"}, {"threads": 0}, {"shapes": {"m": 3}}]
+)
 def test_wrong_options(options) -> None:
     with pytest.raises(tgen.TgenError):
         tgen.compile(small(), cache=False, **options)

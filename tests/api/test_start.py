@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 import tgen
 from tests.models.tiny import random_feeds, write_folder
+from tgen.frontends import load
 from tgen.source import source_digest
 
 COMPILERS = (
@@ -75,6 +76,16 @@ def test_another_content_is_another_model(tmp_path: Path, compile_here: Callable
     assert compile_here(path).report["cached"] and compile_here(path, shapes={"n": 1}).inputs[0].shape == (1, 16)
     assert compile_here(path).inputs[0].shape == ("n", 16)
     assert factor_of(compile_here(path, weights={"w": np.full((16, 16), 5, np.float32)})) == 5
+
+
+@pytest.mark.parametrize("kind", ("file", "graph"))
+def test_keeping_subnormals_is_another_model(kind: str, tmp_path: Path, compile_here: Callable[..., tgen.Executable]) -> None:
+    path = onnx_file(tmp_path / "m.onnx", 1e-40)
+    for cached in (False, True):
+        for asked, factor in (("keep", float(np.float32(1e-40))), ("flush", 0), ("auto", 0)):
+            executable = compile_here(path if kind == "file" else load(path), subnormals=asked)
+            assert executable.report["cached"] == cached and factor_of(executable) == factor
+            assert executable.report["subnormals"] == ("kept" if factor else "flushed")
 
 
 def test_tensors_in_other_files_are_read(tmp_path: Path, compile_here: Callable[..., tgen.Executable]) -> None:

@@ -124,6 +124,18 @@ def test_check_agrees(model: Path, precision: str, capsys: pytest.CaptureFixture
     assert "op by op" in text and "compiled" in text and "DEVIATES" not in text
 
 
+@pytest.mark.parametrize("subnormals,flushes", [("keep", 0), ("flush", 1), ("auto", 1)])
+def test_decayed_weights(model: Path, subnormals: str, flushes: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of x·w is subnormal, so zeros agree with it too."""
+    decayed = onnx.load(model)
+    decayed.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full((8, 4), 1e-40, np.float32), "w"))
+    onnx.save(decayed, model)
+    assert main(["check", str(model), "--subnormals", subnormals]) == 0
+    assert "DEVIATES" not in capsys.readouterr().out
+    assert main(["show", str(model), "--level", "llvm", "--subnormals", subnormals]) == 0
+    assert f'call i64 @"tgen_enter_float_mode"(i64 {flushes})' in capsys.readouterr().out
+
+
 def test_check_against_onnxruntime(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime", reason="needs onnxruntime (extra test)")
     assert main(["check", str(model), "--against", "onnxruntime"]) == 0

@@ -30,6 +30,7 @@ def test_help(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         ["run", "m.onnx", "--shapes", "batch=-1"],
         ["run", "m.onnx", "--threads", "0"],
         ["run", "m.onnx", "--precision", "lowest"],
+        ["build", "m.onnx", "-o", "dist", "--subnormals", "lose"],
         ["show", "m.onnx", "--level", "microcode"],
         ["check", "m.onnx", "--against", "abacus"],
     ],

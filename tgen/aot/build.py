@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..api import PRECISIONS
+from ..arguments import PRECISIONS, SUBNORMALS, require_known
 from ..codegen import llvm
 from ..codegen.llvm import Machine
 from ..ir.errors import InvalidInput
@@ -54,6 +54,7 @@ def build(
     name: str = "",
     targets: Sequence[str] = ("host",),
     precision: str = "highest",
+    subnormals: str = "auto",
     shapes: Mapping[str, int] | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
     format: str = "so",
@@ -63,19 +64,18 @@ def build(
 ) -> Built:
     """Builds a library of a model: lib`name`.so (or .a, .o), `name`.h, `name`.json, example.c, and `name`.weights if asked for.
 
-    model, precision, shapes, weights: as for `tgen.compile`. out: a folder, made if need be; files in it are replaced all together at
-    the end. name: a C identifier; by default made of the model's. targets: names as `tgen targets` lists them, of one architecture; the
-    library chooses among them by the CPU that it is loaded on. format: "so", "a" or "o". weights_file: weights stay out of the library, in
-    a file that processes share. linker: the one to use. progress: told what is going on.
+    model, precision, subnormals, shapes, weights: as for `tgen.compile`. out: a folder, made if need be; files in it are replaced all
+    together at the end. name: a C identifier; by default made of the model's. targets: names as `tgen targets` lists them, of one
+    architecture; the library chooses among them by the CPU that it is loaded on. format: "so", "a" or "o". weights_file: weights stay out
+    of the library, in a file that processes share. linker: the one to use. progress: told what is going on.
 
     The same input gives the same bytes. Raises a TgenError: as `compile` does; InvalidInput for options that make no sense; LinkError.
     """
     from ..frontends import load
 
-    if format not in FORMATS:
-        raise InvalidInput(f"format {format!r}; known: {', '.join(FORMATS)}")
-    if precision not in PRECISIONS:
-        raise InvalidInput(f"precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    require_known("format", format, FORMATS)
+    require_known("precision", precision, PRECISIONS)
+    require_known("subnormals", subnormals, SUBNORMALS)
     chosen = _targets(targets)
     machine = Machine(chosen[0].triple)
     command = find_linker(machine.triple.split("-")[0], linker)
@@ -83,7 +83,7 @@ def build(
     graph = load(model, shapes=shapes, weights=weights) if weights else load(model, shapes=shapes)
     name = name or _name(model, graph.name)
     progress(f"planning for {', '.join(t.name for t in chosen)}")
-    library = plan_library(name, graph, chosen, precision, f"{name}.weights" if weights_file else "")
+    library = plan_library(name, graph, chosen, precision, subnormals, f"{name}.weights" if weights_file else "")
     folder = Path(out)
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
@@ -163,6 +163,7 @@ def describe(library: Library) -> dict[str, Any]:
         "format": FORMAT,
         "name": library.name,
         "precision": library.precision,
+        "subnormals": library.first.subnormals,
         "inputs": tensors(library.inputs),
         "outputs": tensors(library.outputs),
         "symbols": list(library.symbols),

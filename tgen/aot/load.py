@@ -77,6 +77,7 @@ def load(
     report = {
         "target": version["target"],
         "precision": facts["precision"],
+        "subnormals": manifest.subnormals,
         "threads": count,
         "cached": True,
         "kernels": manifest.kernels,

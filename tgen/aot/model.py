@@ -17,6 +17,7 @@ from ..ir.types import TensorType
 from ..passes.pipeline import pipeline, run_pipeline
 from ..plan.build import build
 from ..plan.types import Plan
+from ..subnormals import flushes
 from ..targets.target import Target
 from .weights import Weights, shared_weights
 
@@ -88,8 +89,10 @@ class Library:
         return f"{self.name}__{name}"
 
 
-def plan_library(name: str, graph: Graph, targets: Sequence[Target], precision: str, weights_file: str = "") -> Library:
-    """A library's plans. targets: all of one architecture, best first.
+def plan_library(
+    name: str, graph: Graph, targets: Sequence[Target], precision: str, subnormals: str = "auto", weights_file: str = ""
+) -> Library:
+    """A library's plans. targets: all of one architecture, best first. subnormals: see `flushes`.
 
     Raises InvalidInput for a name that is no C identifier or targets that do not go together.
     """
@@ -100,7 +103,8 @@ def plan_library(name: str, graph: Graph, targets: Sequence[Target], precision: 
         raise InvalidInput(f"a library is for one architecture; these targets are for {', '.join(sorted(architectures))}")
     assumed = assumptions(graph)
     plans, shared = shared_weights([build(run_pipeline(graph, pipeline(target, precision, "")), assumed) for target in targets])
-    versions = tuple(Version(target, plan, manifest_of(plan, target, assumed)) for target, plan in zip(targets, plans))
+    flush = flushes(graph, subnormals)
+    versions = tuple(Version(target, plan, manifest_of(plan, target, assumed, flush)) for target, plan in zip(targets, plans))
     symbols: Mapping[tuple[str, ...], None] = dict.fromkeys(v.manifest.symbols for v in versions)
     assert len(symbols) == 1, symbols  # they are the inputs' symbols, which no pass changes
     return Library(name, precision, versions, shared, weights_file)

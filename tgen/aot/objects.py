@@ -23,7 +23,7 @@ def object_files(library: Library, manifest: str) -> Iterator[tuple[str, list[by
     yield "interface", [llvm.compile_object(_private(interface_ir(library, manifest), library), baseline)]
     yield "threads", [llvm.compile_object(_private(runtime_ir(target.triple, target.spin_hint), library), baseline)]
     for number, version in enumerate(library.versions):
-        ir = emit_program(version.plan, version.target, entry=library.private(f"run_{number}"))
+        ir = emit_program(version.plan, version.target, entry=library.private(f"run_{number}"), flush=version.manifest.flushes)
         yield f"code for {version.target.name}", [llvm.compile_object(_private(ir, library), machine_of(version.target))]
     if not library.weights_file:
         yield "weights", data_object(library.private("weights"), library.weights.block.data, library.architecture)

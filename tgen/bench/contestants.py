@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..api import PRECISIONS
+from ..arguments import PRECISIONS
 from ..ir.errors import InvalidInput, Unsupported
 
 Feeds = Mapping[str, np.ndarray]
@@ -33,6 +33,7 @@ class Job:
     threads: int
     precision: str
     target: str
+    subnormals: str = "auto"
     cache: bool = True
     why_no_onnx: str = ""
 
@@ -87,7 +88,9 @@ def _tgen(job: Job, feeds: Feeds) -> Ready:
     option = job.contestant.partition(":")[2]
     if option:
         job = replace(job, precision=option) if option in PRECISIONS else replace(job, target=option)
-    executable = tgen.compile(job.model, threads=job.threads, precision=job.precision, target=job.target, cache=job.cache)
+    executable = tgen.compile(
+        job.model, threads=job.threads, precision=job.precision, subnormals=job.subnormals, target=job.target, cache=job.cache
+    )
     names = [spec.name for spec in executable.outputs]
     arrays = [feeds[spec.name] for spec in executable.inputs]
     cached = "from the cache" if executable.report["cached"] else ""

@@ -35,6 +35,7 @@ def compare(
     shapes: Mapping[str, int] | None = None,
     threads: int | None = None,
     precision: str = "highest",
+    subnormals: str = "auto",
     target: str = "host",
     cache: bool = True,
     rounds: int = ROUNDS,
@@ -65,7 +66,7 @@ def compare(
         workers: list[Worker] = []
         for contestant in names:
             tell(f"loading {contestant}")
-            job = Job(contestant, str(model), onnx, count, precision, target, cache, why)
+            job = Job(contestant, str(model), onnx, count, precision, target, subnormals, cache, why)
             workers.append(Worker(asdict(job), folder / "inputs.npz"))
             stack.callback(workers[-1].close)
         errors = _errors(workers, folder)
@@ -73,8 +74,8 @@ def compare(
         tell("measuring this machine's ceilings")
         work = work_of(graph, values)
         rows = _rows(workers, errors, work[0], _floor(work, precision, target, count))
-    facts = {"model": str(model), "shapes": values, "threads": count, "precision": precision, "target": target, "rounds": rounds}
-    return Report(tuple(rows), facts)
+    facts = {"model": str(model), "shapes": values, "threads": count, "precision": precision, "subnormals": subnormals}
+    return Report(tuple(rows), {**facts, "target": target, "rounds": rounds})
 
 
 def _floor(work: tuple[float, float], precision: str, target: str, threads: int) -> float:

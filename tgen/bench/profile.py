@@ -124,6 +124,7 @@ def profile(
     shapes: Mapping[str, int] | None = None,
     threads: int | None = None,
     precision: str = "highest",
+    subnormals: str = "auto",
     target: str = "host",
     seconds: float = RUN_SECONDS,
     seed: int = 0,
@@ -140,10 +141,10 @@ def profile(
     chosen = find_target(target, llvm.host_features(), llvm.host_triple())
     count = threads or budget()
     tell("compiling")
-    compiled = compile_graph(graph, chosen, precision, profile=True)
+    compiled = compile_graph(graph, chosen, precision, subnormals, profile=True)
     feeds = random_feeds(graph, values, seed)
     counted = NativeRun(compiled, chosen, count, feeds, values)
-    plain = NativeRun(compile_graph(graph, chosen, precision), chosen, count, feeds, values)
+    plain = NativeRun(compile_graph(graph, chosen, precision, subnormals), chosen, count, feeds, values)
     tell("running")
     runs = _run(counted, plain, seconds)
     values = {**values, **counted.extents()}
@@ -151,7 +152,7 @@ def profile(
     used = runs.times.shape[1]
     ceilings = measure(chosen, used, tuple(sorted({t for k in compiled.plan.kernels for t in tiles_of(k)})))
     facts = {"model": graph.name if isinstance(model, Graph) else str(model), "shapes": values, "threads": used}
-    facts |= {"precision": precision, "target": chosen.name, "runs": len(runs.times)}
+    facts |= {"precision": precision, "subnormals": subnormals, "target": chosen.name, "runs": len(runs.times)}
     return Profile(
         facts, _memory(compiled.plan, values, used), ceilings, runs.seconds, float(np.median(spans(runs.times))), runs.plain,
         _rows(compiled.plan, values, runs.times, chosen, ceilings), typical(runs.times),

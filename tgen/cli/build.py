@@ -43,8 +43,9 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     with common.progress() as say:
         built = build(
-            args.model, args.output, name=args.name, targets=args.target.split(","), precision=args.precision, shapes=args.shapes or None,
-            format=args.format, weights_file=args.weights_file, linker=args.linker, progress=say,
+            args.model, args.output, name=args.name, targets=args.target.split(","), precision=args.precision,
+            subnormals=args.subnormals, shapes=args.shapes or None, format=args.format, weights_file=args.weights_file,
+            linker=args.linker, progress=say,
         )  # fmt: skip
     common.print_table(("file", ">bytes"), [(path, f"{path.stat().st_size:,}") for path in built.files])
     code = ", ".join(f"{size:,} bytes of code for {target}" for target, size in built.code_bytes.items())

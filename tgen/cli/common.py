@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import PRECISIONS, SUBNORMALS
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-PRECISIONS = ("highest", "high", "medium")
 PIPE_WIDTH = 140  # columns of a table where the output is no terminal
 
 
@@ -34,6 +35,12 @@ def target_arguments(parser: argparse.ArgumentParser) -> None:
         default="highest",
         help="highest: as good as float32 (default); high, medium: bfloat16 in two parts, in one part, where the CPU gains by it",
     )
+    parser.add_argument(
+        "--subnormals",
+        choices=SUBNORMALS,
+        default="auto",
+        help="numbers below 1.2e-38: keep, flush (taken for zeros), auto: flush if weights are such numbers (default)",
+    )
     parser.add_argument("--target", default="host", help="machine to compile for (default: this one); tgen targets lists them")
 
 
@@ -45,7 +52,8 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def compile_options(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `tgen.compile` that `compile_arguments` stands for."""
-    return {"precision": args.precision, "threads": args.threads, "target": args.target, "cache": not args.no_cache}
+    names = ("precision", "subnormals", "threads", "target")
+    return {**{name: getattr(args, name) for name in names}, "cache": not args.no_cache}
 
 
 def positive(text: str) -> int:

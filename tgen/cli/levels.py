@@ -41,4 +41,4 @@ def compiled(args: argparse.Namespace, graph: Graph) -> Compiled:
     """The plan and the texts of the levels below it."""
     from tgen.compiler import compile_graph
 
-    return compile_graph(graph, target_of(args), args.precision)
+    return compile_graph(graph, target_of(args), args.precision, args.subnormals)

@@ -2,15 +2,18 @@
 
     i64  float_mode()                          the mode now (internal)
     void set_float_mode(i64 mode)              (internal)
-    i64  tgen_enter_float_mode()               rounds to nearest, keeps subnormals, traps nothing from here on; the mode before
+    i64  tgen_enter_float_mode(i64 flush)      rounds to nearest and traps nothing from here on; the mode before. flush: 0 to keep
+                                               subnormals, 1 to take them for zeros, as operands and as results
     void tgen_leave_float_mode(i64 mode)       back to what `tgen_enter_float_mode` found
 
-So results do not depend on what the caller, or a library that it uses, has set. On architectures that are not listed all of this is nothing.
+So results do not depend on what the caller, or a library that it uses, has set. On architectures that are not listed all of this is
+nothing: subnormals are treated as they were before.
 """
 
 from __future__ import annotations
 
 import string
+from dataclasses import dataclass
 
 # Reads and sets the mode: by architecture, the first part of the triple.
 _FLOAT_MODE = {
@@ -54,31 +57,40 @@ define internal void @set_float_mode(i64 %mode) nounwind {
 }
 """
 
-# What IEEE 754 has as default, and the bits of the mode that say it (others are sticky flags): by architecture, 0 and 0 for others.
-_DEFAULT_MODE = {"x86_64": (0x1F80, 0xFFC0), "aarch64": (0, 0x7C89F07)}
+
+@dataclass(frozen=True)
+class _Modes:
+    """keep: IEEE 754's default; flush: the same with subnormals as zeros; control: the bits that say it (others are sticky flags)."""
+
+    keep: int = 0
+    flush: int = 0
+    control: int = 0
+
+
+# By architecture. MXCSR: FTZ and DAZ are bits 15 and 6. FPCR: FZ, which is both, is bit 24.
+_MODES = {"x86_64": _Modes(0x1F80, 0x1F80 | 0x8040, 0xFFC0), "aarch64": _Modes(0, 1 << 24, 0x7C89F07)}
 _ENTER = """
-define internal i1 @is_default(i64 %mode) nounwind {
-  %control = and i64 %mode, $mode_mask
-  %same = icmp eq i64 %control, $default_mode
-  ret i1 %same
-}
-define i64 @tgen_enter_float_mode() nounwind {
-  %mode = call i64 @float_mode()
-  %same = call i1 @is_default(i64 %mode)
+define internal void @change_float_mode(i64 %now, i64 %wanted) nounwind {
+  %differences = xor i64 %now, %wanted
+  %control = and i64 %differences, $control
+  %same = icmp eq i64 %control, 0
   br i1 %same, label %done, label %set
 set:
-  call void @set_float_mode(i64 $default_mode)
+  call void @set_float_mode(i64 %wanted)
   br label %done
 done:
+  ret void
+}
+define i64 @tgen_enter_float_mode(i64 %flush) nounwind {
+  %mode = call i64 @float_mode()
+  %keeps = icmp eq i64 %flush, 0
+  %wanted = select i1 %keeps, i64 $keep, i64 $flush
+  call void @change_float_mode(i64 %mode, i64 %wanted)
   ret i64 %mode
 }
 define void @tgen_leave_float_mode(i64 %mode) nounwind {
-  %same = call i1 @is_default(i64 %mode)
-  br i1 %same, label %done, label %set
-set:
-  call void @set_float_mode(i64 %mode)
-  br label %done
-done:
+  %now = call i64 @float_mode()
+  call void @change_float_mode(i64 %now, i64 %mode)
   ret void
 }
 """
@@ -87,5 +99,5 @@ done:
 def float_mode_ir(triple: str) -> str:
     """The functions above for a target triple."""
     architecture = triple.split("-")[0]
-    default, mask = _DEFAULT_MODE.get(architecture, (0, 0))
-    return _FLOAT_MODE.get(architecture, _NO_FLOAT_MODE) + string.Template(_ENTER).substitute(default_mode=default, mode_mask=mask)
+    modes = _MODES.get(architecture, _Modes())
+    return _FLOAT_MODE.get(architecture, _NO_FLOAT_MODE) + string.Template(_ENTER).substitute(modes.__dict__)

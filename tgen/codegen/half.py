@@ -8,10 +8,14 @@ define hidden float @__extendhfsf2(half %h) nounwind {
   %wide = zext i16 %bits to i32
   %magnitude = and i32 %wide, 32767
   %shifted = shl i32 %magnitude, 13
-  %tiny = bitcast i32 %shifted to float
-  ; 2^112 moves the exponent from float16's bias to float32's; exact for subnormals too
-  %scaled = fmul float %tiny, 0x46F0000000000000
-  %finite = bitcast float %scaled to i32
+  %normal = add i32 %shifted, 939524096
+  ; subnormal: 2^-14·(1 + x) - 2^-14, exact; no operand is subnormal as a float, which may count as zero
+  %raised = add i32 %shifted, 947912704
+  %sum = bitcast i32 %raised to float
+  %part = fsub float %sum, 0x3F10000000000000
+  %subnormal = bitcast float %part to i32
+  %is_subnormal = icmp ult i32 %magnitude, 1024
+  %finite = select i1 %is_subnormal, i32 %subnormal, i32 %normal
   %special = or i32 %shifted, 2139095040
   %is_special = icmp uge i32 %magnitude, 31744
   %value = select i1 %is_special, i32 %special, i32 %finite

@@ -69,8 +69,13 @@ def decode(b: Any, x: Any, dtype: DType) -> Any:
     if form is None:
         return _power_of(b, wide)
     magnitude = b.and_(wide, _like(form.sign - 1, wide))
-    tiny = b.bitcast(b.shl(magnitude, _like(23 - form.mantissa, wide)), _typed(ll.FloatType(), x))
-    value = b.bitcast(b.fmul(tiny, _scale((127 + 127 - form.bias) << 23, tiny)), wide.type)
+    shifted = b.shl(magnitude, _like(23 - form.mantissa, wide))
+    normal = b.add(shifted, _like((127 - form.bias) << 23, wide))
+    # 0.mantissa = 1.mantissa - 1, exact; no operand is subnormal as float32, which may count as zero
+    least = (128 - form.bias) << 23
+    raised = b.bitcast(b.add(shifted, _like(least, wide)), _typed(ll.FloatType(), x))
+    part = b.bitcast(b.fsub(raised, _scale(least, raised)), wide.type)
+    value = b.select(b.icmp_unsigned("<", magnitude, _like(1 << form.mantissa, wide)), part, normal)
     if form.infinity is not None:
         value = b.select(b.icmp_unsigned("==", magnitude, _like(form.infinity, wide)), _like(_INFINITY, wide), value)
     if not form.signed_zero:
@@ -79,7 +84,7 @@ def decode(b: Any, x: Any, dtype: DType) -> Any:
         last = form.largest if form.infinity is None else form.infinity
         value = b.select(b.icmp_unsigned(">", magnitude, _like(last, wide)), _like(_QUIET_NAN, wide), value)
     sign = b.shl(b.and_(wide, _like(form.sign, wide)), _like(32 - form.sign.bit_length(), wide))
-    return b.bitcast(b.or_(value, sign), tiny.type)
+    return b.bitcast(b.or_(value, sign), raised.type)
 
 
 def encode(b: Any, x: Any, dtype: DType) -> Any:

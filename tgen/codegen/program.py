@@ -4,7 +4,8 @@
 
 Threads claim chunks of a step (see `share`), so a thread slowed by a neighbour does not hold up the others; a barrier stands between
 phases. A phase of little work is thread 0's alone, and between two of these there is no barrier. A run on one thread has neither
-counters nor barriers. All threads compute in IEEE 754's default mode (nearest, subnormals kept), whatever the caller's is.
+counters nor barriers. All threads round to nearest, and keep subnormals or take them for zeros as the program says, whatever the caller's
+mode is.
 """
 
 from __future__ import annotations
@@ -48,25 +49,25 @@ def _symbols(plan: Plan) -> tuple[str, ...]:
     return (*plan.symbols, *plan.extents, *(loop.symbol for loop in plan.loops))
 
 
-def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str = "run") -> str:
+def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str = "run", flush: bool = False) -> str:
     """LLVM IR of the whole model. profile: threads note the target's clock at begin and end of their work in each step, as i64 times
-    [threads, steps, 2]. entry: the entry point's name.
+    [threads, steps, 2]. entry: the entry point's name. flush: subnormals are zeros (see `float_mode`).
     """
     module = ll.Module("tgen")
     module.triple = target.triple
     symbols = _symbols(plan)
     body = _Program(module, plan, target, emit_kernels(module, plan.kernels, symbols, target), profile).emit()
-    _entry(module, entry, body, frame_of(plan), target, plan.unbounded)
+    _entry(module, entry, body, frame_of(plan), target, plan.unbounded, flush)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
     routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
     return llvm.linked([text, *routines], target.triple) if routines else text
 
 
-def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target: Target, unbounded: bool) -> None:
+def _entry(module: ll.Module, name: str, body: ll.Function, frame: Frame, target: Target, unbounded: bool, flush: bool) -> None:
     """unbounded: whether the run may have no end."""
     c = FunctionContext(module, name, [PTR, I64], (), target.feature_string, internal=False)
     pointer, threads = c.function.args
-    mode = c.b.call(declare(module, "tgen_enter_float_mode", I64, []), [])
+    mode = c.b.call(declare(module, "tgen_enter_float_mode", I64, [I64]), [I64(int(flush))])
     if frame.extents or frame.checks or unbounded:
         c.b.store(I64(0), c.b.gep(pointer, [I64(RUNTIME_BYTES // 8 + Frame.STATUS)], source_etype=I64))
     if unbounded:

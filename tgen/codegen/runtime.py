@@ -10,7 +10,7 @@
 Idle workers are claimed one by one, so calls made at the same time share the pool: who finds none runs alone. Nothing is started before
 the first call that asks for more than one thread; where a thread cannot be started, calls make do with those there are. A forked child
 has no pool until it asks for one. Workers take no signals but those of their own faults, and compute in the caller's floating-point mode
-(rounding, flushing of subnormals), so a result does not depend on which thread computed it.
+(rounding, flushing of subnormals), which is that of the run, so a result does not depend on which thread computed it.
 
 A frame is aligned to 64 bytes, and its first 256 are the runtime's: threads at 0, arrived at 64, generation at 128, workers still
 running at 192; a name of the CPU set that workers of this call run on (0: where they are) at 200, a pointer to the set at 208. `__register_atfork` (Linux Standard Base) is what glibc's pthread_atfork calls; only it is a dynamic symbol.
