@@ -249,7 +249,8 @@ class Graph:
 
 
 def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild: Any = None) -> Graph:
-    """A graph rebuilt bottom-up. `rebuild(node, inputs)` gives the values that stand for the node's results.
+    """A graph rebuilt bottom-up, the same object if nothing changes. `rebuild(node, inputs)` gives the values that stand for the node's
+    results.
 
     rebuild: called with each node that is not an Input and its already mapped inputs; returns a Value, a sequence of
     Values, or None for "the same node over these inputs".
@@ -273,6 +274,8 @@ def map_graph(graph: Graph, change: Mapping[Value, Value] | None = None, rebuild
             changed[node] = (new,) if isinstance(new, Value) else new
         elif inputs != node.inputs:
             changed[node] = Node(node.op, inputs, node.origin).results
+    if not changed:
+        return graph
     return replace_roots(graph, {v: mapped(v) for v in graph.roots}, tuple(mapped(Value(n)).node for n in graph.inputs))
 
 

@@ -28,6 +28,42 @@ def splat_lane(b: Any, vector: Any, lane: int, lanes: int) -> Any:
     return b.shuffle_vector(vector, ll.Constant(vector.type, ll.Undefined), numbers)
 
 
+def masked_load(b: Any, type_: Any, pointer: Any, align: int, mask: Any) -> Any:
+    """The lanes of a vector that the mask has, zero in others; memory of those is not looked at."""
+    name = f"llvm.masked.load.v{type_.count}{_short(type_.element)}.p0"
+    function = declare(b.module, name, type_, [pointer.type, ll.IntType(32), mask.type, type_])
+    return b.call(function, [pointer, ll.Constant(ll.IntType(32), align), mask, ll.Constant(type_, None)])
+
+
+def masked_store(b: Any, vector: Any, pointer: Any, align: int, mask: Any) -> None:
+    """Writes the lanes that the mask has.
+
+    LLVM 22 writes 32 bits where a mask that it knows has one lane, of fewer bits, which was cut from a wider number: such a mask is hidden
+    from it.
+    """
+    i32 = ll.IntType(32)
+    if _WIDTHS.get(str(vector.type.element), 32) < 32:
+        mask = b.bitcast(_hidden(b, b.bitcast(mask, ll.IntType(vector.type.count))), mask.type)
+    name = f"llvm.masked.store.v{vector.type.count}{_short(vector.type.element)}.p0"
+    function = declare(b.module, name, ll.VoidType(), [vector.type, pointer.type, i32, mask.type])
+    b.call(function, [vector, pointer, ll.Constant(i32, align), mask])
+
+
+_WIDTHS = {"i8": 8, "i16": 16, "half": 16}
+
+
+def _hidden(b: Any, x: Any) -> Any:
+    """The same integer, of which LLVM knows nothing."""
+    same = ll.InlineAsm(ll.FunctionType(x.type, [x.type]), "", "=r,0")
+    return b.call(same, [x])
+
+
+def _short(element: ll.Type) -> str:
+    """A type as names of intrinsics have it."""
+    known = {"half": "f16", "float": "f32", "double": "f64"}
+    return known.get(str(element), str(element))
+
+
 def prefetch(b: Any, pointer: Any) -> None:
     """Brings the line at pointer, which need not exist, towards L2."""
     i32 = ll.IntType(32)

@@ -10,12 +10,15 @@ from .tile import MacTile
 
 @dataclass(frozen=True)
 class Caches:
-    """Bytes a core: what the cost model and blocking reckon with. l2_speed, beyond: bytes a cycle from L2, and from L3 or memory."""
+    """Bytes a core: what the cost model and blocking reckon with. l2_speed, beyond: bytes a cycle from L2, and from L3 or memory.
+    ways: lines of L1 for addresses that are a multiple of l1/ways apart.
+    """
 
     l1: int = 32 << 10
     l2: int = 512 << 10
     l2_speed: float = 32.0
     beyond: float = 8.0
+    ways: int = 8
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Target:
 
     needs: CPU features the code uses. tiles: multiply-accumulate instructions, best first for a tie. spin_hint: LLVM IR line of the
     instruction that waits politely. uses_tiles: the process must ask the kernel's permission (AMX). converts_f16: has an
-    instruction between float16 and float32. clock: the register that counts time ("": LLVM's cycle counter will do).
+    instruction between float16 and float32. masks: loads and stores some lanes of a vector as fast as all. clock: the register that counts time ("": LLVM's cycle counter will do).
     """
 
     name: str
@@ -39,6 +42,7 @@ class Target:
     spin_hint: str = ""
     uses_tiles: bool = False
     converts_f16: bool = True
+    masks: bool = False
     clock: str = ""
 
     @property

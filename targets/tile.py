@@ -21,7 +21,8 @@ class MacTile:
     """needs: LLVM feature; registers: of its file.
 
     For the cost model: cycles: of one instruction at full throughput; load_cycles, store_cycles: of an operand from, an accumulator to L1;
-    latency: from one instruction to the next on the same accumulator; stream: the share of the bandwidth from L2 and beyond that its
+    latency: from one instruction to the next on the same accumulator; addresses: of so many rows of A general registers hold, those of
+    more come from memory in every step; stream: the share of the bandwidth from L2 and beyond that its
     loads reach. nearest: sums are rounded to nearest; those that are not have no float32 quality, whatever is added up.
     in_pairs: neighbours along k are added in 16 bits, which saturate: for B whose pairs are small enough for that.
 
@@ -44,6 +45,7 @@ class MacTile:
     load_cycles: float = 0.5
     store_cycles: float = 1.0
     latency: float = 4.0
+    addresses: int = 7
     stream: float = 1.0
     nearest: bool = True
     in_pairs: bool = False
@@ -61,9 +63,8 @@ class MacTile:
         """Rows of tiles: a block of fewer takes as long as one of so many, since each instruction waits for the last on its sum."""
         return min(block[0], math.ceil(self.latency / (self.cycles * block[1])))
 
-    @property
-    def unroll(self) -> int:
-        """How many steps of k a loop does at a time."""
+    def unroll(self, accumulators: int) -> int:
+        """How many steps of k a loop does at a time, where a step has so many accumulators."""
         return 1
 
     def enter(self, b: Any) -> None:

@@ -12,6 +12,7 @@ from .emit import declare, splat
 from .tile import MacTile
 
 UNROLL = 4
+MANY = 18  # accumulators, from which on half of that is as fast (6x4 and 7x3 on AVX-512)
 _LLVM = {"f32": ll.FloatType(), "f64": ll.DoubleType(), **{f"{s}{w}": ll.IntType(w) for s in "iu" for w in (8, 16, 32, 64)}}
 
 
@@ -28,10 +29,13 @@ class VectorTile(MacTile):
         spare = self.registers - 1 - self.adds_apart
         return [(m, n) for n in (1, 2, 3, 4) for m in range(1, 15) if m * n + n <= spare]
 
-    @property
-    def unroll(self) -> int:
-        """Sums that are instructions of their own are reordered by LLVM over several steps: registers would run out."""
-        return 1 if self.adds_apart else UNROLL
+    def unroll(self, accumulators: int) -> int:
+        """Large steps hide what a loop costs by themselves, and half the code compiles faster. Sums that are instructions of their own are
+        reordered by LLVM over several steps: registers would run out.
+        """
+        if self.adds_apart:
+            return 1
+        return UNROLL if accumulators < MANY else UNROLL // 2
 
     @property
     def vector(self) -> ll.Type:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..dtypes import F32
 from ..errors import TypeMismatch, WrongDtype
 from ..expr import Arg, Expr, call, const, select
 from ..forms import Map
@@ -92,6 +93,29 @@ class Div(Elementwise):
         if x.dtype.kind not in "iu":
             return np.divide(x, y)
         return np.where(y == 0, np.zeros((), x.dtype), np.floor_divide(x - np.fmod(x, y), y)).astype(x.dtype)
+
+
+@op
+class Quotient(Elementwise):
+    """x / y by multiplications, given r, the float32 nearest to 1/y, of 1 ≤ |y| ≤ 2^60
+
+    q = x·r is off by a unit at most; the remainder x - q·y is exact, and q + remainder·r is x / y rounded once (P. Markstein, Computation
+    of elementary functions on the IBM RISC System/6000, 1990), down to |x| = 2^-100, where the remainder loses bits.
+    """
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        if any(t.dtype is not F32 for t in operands):
+            raise WrongDtype(f"{self.name}: takes float32, given {', '.join(str(t.dtype) for t in operands)}")
+        return super().infer(*operands)
+
+    def body(self, x: Expr, y: Expr, r: Expr) -> Expr:
+        near = x * r
+        rest = call("fma", near, call("neg", y), x)
+        # as it is where it is exact (a zero has a sign), infinite or NaN
+        return select(call("abs", rest) > 0.0, call("fma", rest, r, near), near)
+
+    def reference(self, x: np.ndarray, y: np.ndarray, r: np.ndarray) -> np.ndarray:
+        return np.divide(x, y)
 
 
 @op

@@ -17,7 +17,8 @@ class Windows(Op):
     """out[n, c, k…, o…] = x[n, c, o·strides + k·dilations - pads, …], or the fill where that is outside x
 
     x [n, c, space…]; fill: one element. kernel: the extents of k; sizes: those of o, the places of windows along each axis of space.
-    inside: the caller knows that no window reaches outside of x, whatever its sizes are; the windows are a view of x then.
+    inside: the caller knows that no window reaches outside of x, whatever its sizes are, but along the first `outer` axes of space; if
+    these are none, the windows are a view of x.
     """
 
     kernel: tuple[int, ...]
@@ -26,6 +27,11 @@ class Windows(Op):
     dilations: tuple[int, ...]
     pads: tuple[DimLike, ...]
     inside: bool = False
+    outer: int = 0
+
+    @property
+    def is_view(self) -> bool:
+        return self.inside and not self.outer
 
     def infer(self, x: TensorType, fill: TensorType) -> TensorType:
         lengths = {len(f) for f in (self.kernel, self.sizes, self.strides, self.dilations, self.pads)}
@@ -57,7 +63,9 @@ class Windows(Op):
         for k, (extent, window, count) in enumerate(zip(x.shape[2:], self.kernel, self.sizes)):
             place = index(2 + rank + k) * self.strides[k] + index(2 + k) * self.dilations[k] - size(self.pads[k])
             reach = (count - 1) * self.strides[k] + (window - 1) * self.dilations[k] - self.pads[k]
-            if self.inside or (self.pads[k] == 0 and isinstance(reach, int) and isinstance(extent, int) and reach < extent):
+            if (self.inside and k >= self.outer) or (
+                self.pads[k] == 0 and isinstance(reach, int) and isinstance(extent, int) and reach < extent
+            ):
                 at.append(place)
                 continue
             test = (place >= 0) & (place < size(extent))

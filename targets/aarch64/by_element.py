@@ -17,6 +17,7 @@ from ..emit import declare, splat_lane
 from ..vector import VectorTile
 
 REGISTER = 16  # bytes
+ADDRESSES = 20  # of the 31 general registers, for rows of A
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,7 @@ class ByElementTile(VectorTile):
         """Accumulators, B of all steps, and a few registers of A, which are loaded ahead."""
         return [(m, n) for n in (1, 2, 3, 4) for m in range(1, 15) if m * n + self.steps * n + 5 <= self.registers]
 
-    @property
-    def unroll(self) -> int:
+    def unroll(self, accumulators: int) -> int:
         """The steps are written out already."""
         return 1
 
@@ -76,7 +76,7 @@ def by_element(inner: VectorTile, kind: type[ByElementTile] = ByElementTile) -> 
     steps = REGISTER // (inner.k * inner.a.size)
     known = {f.name: getattr(inner, f.name) for f in dataclasses.fields(VectorTile)}
     times = {name: known[name] * steps for name in ("k", "cycles", "load_cycles", "latency")}
-    return kind(**{**known, **times}, inner=inner, steps=steps)
+    return kind(**{**known, **times, "addresses": ADDRESSES}, inner=inner, steps=steps)
 
 
 FMLAL = by_element(DotTile("fmlal", 1, 4, 2, F16, F16, F32, 1, "fp16fml", 32, 1.0, latency=8.0), WideningTile)

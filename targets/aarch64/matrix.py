@@ -29,8 +29,7 @@ class MatrixTile(VectorTile):
         """Panels of whole vectors, as epilogues work on."""
         return [(m, n) for n in (2, 4, 6) for m in range(1, 9) if m * n + n + 2 <= self.registers]
 
-    @property
-    def unroll(self) -> int:
+    def unroll(self, accumulators: int) -> int:
         return 1
 
     @property

@@ -62,8 +62,9 @@ AVX512 = Target(
     lanes=16,
     registers=32,
     tiles=(*_vector_tiles("vfmadd231", "avx512f", 512, 32), *int16_dots(512, "avx512bw", 32, 1.0)),
-    caches=Caches(48 << 10, 1 << 20, l2_speed=48.0),
+    caches=Caches(32 << 10, 1 << 20, l2_speed=48.0),  # Skylake's and Cascade Lake's; Ice Lake has more
     spin_hint=PAUSE,
+    masks=True,
 )
 
 AVX512_VNNI = dataclasses.replace(  # Cascade Lake, Ice Lake and later
@@ -92,6 +93,6 @@ AMX = dataclasses.replace(  # Intel Sapphire Rapids and later
     features=(*AVX512_BF16.features, *_AMX),
     needs=(*AVX512_BF16.needs, *_AMX),
     tiles=(TDPBF16PS, *INT8_TILES, bf16_dot(2.0), *AVX512_VNNI.tiles),
-    caches=Caches(48 << 10, 2 << 20, l2_speed=48.0),
+    caches=Caches(48 << 10, 2 << 20, l2_speed=48.0, ways=12),
     uses_tiles=True,
 )

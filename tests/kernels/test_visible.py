@@ -95,10 +95,10 @@ def test_lengths_end_the_columns(rng) -> None:
 
 
 def test_what_no_row_of_a_block_sees_is_not_touched(rng) -> None:
-    """A NaN in v would show in every row that it is multiplied by 0 for."""
+    """A NaN in v would show in every row that it is multiplied by 0 for: at most a block of rows, a panel of columns and the window away."""
     graph = graph_of(is_causal=True, left_window=20)
     f = feeds(graph, (1, 400, 400), rng)
     f["v"][:, :, 399] = f["v"][:, :, 0] = np.nan
     got = build_executable(graph).run(f)["y"]
     assert np.isnan(got[:, :, 0]).all() and np.isnan(got[:, :, 399]).all()
-    assert np.isfinite(got[:, :, 100:300]).all()
+    assert np.isfinite(got[:, :, 160:260]).all()

@@ -256,6 +256,9 @@ def _division(rng: np.random.Generator) -> Iterator[Sample]:
         for left, right in PAIRS[:4] if dtype == "f32" else PAIRS[4:6]:
             x, y = values(rng, DTYPES[dtype], left, -5, 5), values(rng, DTYPES[dtype], right, -5, 5)
             yield Sample(_op_of(name), (x, y), numpy_oracle(oracle), absolute=_steep(name, dtype))
+    for left, right in PAIRS[:4]:
+        x, y = values(rng, DTYPES["f32"], left, -5, 5), values(rng, DTYPES["f32"], right, 1, 9, special=False)
+        yield Sample(OPS["quotient"](), (x, y, np.float32(1) / y), lambda x, y, r: x / y)
 
 
 def _op_of(name: str) -> Any:

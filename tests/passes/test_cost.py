@@ -29,7 +29,7 @@ CASES = [
     ("amx", HALVES, 128, "tdpbf16ps", (2, 2)),
     ("amx", BYTES, 1, "vpdpbusd", (1, None)),
     ("amx", BYTES, 128, "tdpbusd", (2, 2)),
-    ("avx512_bf16", HALVES, 128, "vdpbf16ps", (None, 2)),
+    ("avx512_bf16", HALVES, 128, "vdpbf16ps", (None, None)),
     ("avx512_vnni", BYTES, 128, "vpdpbusd", (None, None)),
     ("avx512", FLOATS, 1, "vfmadd231ps", (1, None)),
     ("avx512", FLOATS, 6, "vfmadd231ps", (6, None)),
@@ -121,6 +121,16 @@ def few(target: str, types: Any, shape: Shape) -> tuple[FewRows, ...]:
 def gain(target: str, base: Choice, tile: MacTile, block: tuple[int, int], shape: Shape) -> float:
     caches = TARGETS[target].caches
     return cycles(base.tile, base.block, shape, caches) / cycles(tile, block, shape, caches)
+
+
+@pytest.mark.parametrize("pitch,most", [(1024, 14), (2048, 14), (4096, 8), (4096 + 64, 14)])
+def test_rows_that_drive_each_other_out(pitch, most) -> None:
+    """A way of L1 has eight lines for rows that lie a multiple of 4096 bytes apart: more rows cost more than their share, others do not."""
+    target = TARGETS["avx512"]
+    tile = next(t for t in target.tiles if t.name.startswith("vfmadd231ps"))
+    apart, near = (Shape(14, 32, 1024, pitch=p) for p in (pitch, 64))
+    times = [[cycles(tile, (m, 2), dataclasses.replace(s, m=m), target.caches) for m in range(1, 15)] for s in (apart, near)]
+    assert [m for m, (x, y) in enumerate(zip(*times), 1) if x == y] == list(range(1, most + 1))
 
 
 @pytest.mark.parametrize("block,least", [(6, 4), (13, 4), (9, 3), (2, 1), (4, 4)])

@@ -26,13 +26,22 @@ class NativeRun:
     """
 
     def __init__(
-        self, compiled: Compiled, target: Target, threads: int, feeds: Mapping[str, np.ndarray], values: Mapping[str, int]
+        self,
+        compiled: Compiled,
+        target: Target,
+        threads: int,
+        feeds: Mapping[str, np.ndarray],
+        values: Mapping[str, int],
+        outputs: Mapping[str, np.ndarray] | None = None,
     ):
+        """outputs: where results are written, contiguous arrays of the right sizes; None: new ones."""
         manifest = compiled.artefact.manifest
         self.threads = max(1, min(threads, evaluate_dim(manifest.work, values) // WORK_OF_A_THREAD))
         found = {*manifest.extents}
         known = {n: t for n, t in manifest.outputs if found.isdisjoint(symbols_of([t]))}
-        self.outputs = {n: np.empty([evaluate_dim(d, values) for d in t.shape], t.dtype.numpy) for n, t in known.items()}
+        shapes = {n: [evaluate_dim(d, values) for d in t.shape] for n, t in known.items()}
+        made = {n: np.empty(shapes[n], t.dtype.numpy) for n, t in known.items()} if outputs is None else outputs
+        self.outputs = dict(made)
         self.times = np.zeros((self.threads, manifest.steps, 2), np.int64)
         arena, scratch = (-(-evaluate_dim(d, values) // 64) * 64 for d in (manifest.arena, manifest.scratch))
         memory, frame = aligned_bytes(arena + scratch * self.threads), aligned_bytes(8 * manifest.frame.words)

@@ -34,10 +34,13 @@ def emit_contract_kernel(
     lanes: int,
     features: str,
     numbers: Sequence[str] = (),
+    masks: bool = False,
 ) -> ll.Function:
-    """lanes: of float32 in a vector of the target (for the epilogue). numbers: symbols that are arguments, behind the others (see `shared`)."""
+    """lanes: of float32 in a vector of the target (for the epilogue), and masks: see `Target`. numbers: symbols that are arguments, behind
+    the others (see `shared`).
+    """
     c = FunctionContext(module, name, [*KERNEL_ARGUMENTS, *[I64] * len(numbers)], symbols, features)
-    return _ContractEmitter(c, kernel, tile, lanes, numbers).emit()
+    return _ContractEmitter(c, kernel, tile, lanes, numbers, masks).emit()
 
 
 def _rows(kernel: ContractKernel, tile: MacTile) -> tuple[int, list[int]]:
@@ -52,8 +55,10 @@ def _rows(kernel: ContractKernel, tile: MacTile) -> tuple[int, list[int]]:
 
 
 class _ContractEmitter:
-    def __init__(self, c: FunctionContext, kernel: ContractKernel, tile: MacTile, lanes: int, numbers: Sequence[str]) -> None:
-        self.c, self.kernel, self.tile, self.lanes = c, kernel, tile, lanes
+    def __init__(
+        self, c: FunctionContext, kernel: ContractKernel, tile: MacTile, lanes: int, numbers: Sequence[str], masks: bool
+    ) -> None:
+        self.c, self.kernel, self.tile, self.lanes, self.masks = c, kernel, tile, lanes, masks
         self.begin, self.end, operands, self.c.symbol_array, self.accumulators, *given = self.c.function.args
         self.c.given = dict(zip(numbers, given))
         entry = self.c.entry
@@ -299,11 +304,16 @@ class _ContractEmitter:
             self._finish(axes, out, start, column, I64(j), self.lanes)
 
     def _tail(self, axes: dict[int, Any], out: Any, start: Any, column: Any, first: Any, last: Any) -> None:
+        """Less than a vector, where panels are whole vectors: at once by masks, if the target has them."""
+        if self.masks and self.kernel.panel % self.lanes == 0:
+            with self.c.when(self.b.icmp_signed("<", first, last)):
+                self._finish(axes, out, start, column, first, self.lanes, self.b.sub(last, first))
+            return
         with self.c.loop(first, last) as j:
             self._finish(axes, out, start, column, j, 1)
 
-    def _finish(self, axes: dict[int, Any], out: Any, start: Any, column: Any, j: Any, lanes: int) -> None:
-        """Results of `lanes` columns from column j of the panel on, for one row."""
+    def _finish(self, axes: dict[int, Any], out: Any, start: Any, column: Any, j: Any, lanes: int, active: Any = None) -> None:
+        """Results of `lanes` columns from column j of the panel on, of which the first `active` exist, for one row."""
         kernel = self.kernel
         dtype = kernel.accumulate
         where = self.b.gep(out, [self.b.add(start, j)], source_etype=memory_type(dtype))
@@ -311,7 +321,7 @@ class _ContractEmitter:
         loaded.align = dtype.size
         value: Lanes = (from_memory(self.b, loaded, dtype, lanes), lanes)
         n = len(kernel.batch) + len(kernel.row_extents)
-        scope = Scope({**axes, n: self.b.add(column, j)}, n if lanes > 1 else None, lanes, self.pointers, lambda _: value)
+        scope = Scope({**axes, n: self.b.add(column, j)}, n if lanes > 1 else None, lanes, self.pointers, lambda _: value, active)
         emitter = Emitter(self.c, scope)
         for k, (body, store) in enumerate(zip(self.epilogues, kernel.stores)):
             emitter.store(emitter.value(body), kernel.outputs[k], self.pointers[len(kernel.inputs) + k], store)

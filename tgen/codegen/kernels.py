@@ -46,9 +46,9 @@ def _kernel(
     tiles = [by_name[t] for t in tiles_of(kernel)]
     common = (symbols, target.lanes, target.feature_string)
     if isinstance(kernel, LoopKernel):
-        return emit_loop_kernel(module, name, kernel, *common, numbers)
+        return emit_loop_kernel(module, name, kernel, *common, numbers, target.masks)
     if isinstance(kernel, ContractKernel):
-        return emit_contract_kernel(module, name, kernel, tiles[0], *common, numbers)
+        return emit_contract_kernel(module, name, kernel, tiles[0], *common, numbers, target.masks)
     if isinstance(kernel, RoutineKernel):
         return emit_routine_kernel(module, name, kernel, symbols, target.feature_string)
     return emit_attend_kernel(module, name, kernel, (tiles[0], tiles[1]), *common)

@@ -14,6 +14,7 @@ import llvmlite.ir as ll
 from ..ir.expr import Call, walk
 from ..ir.loops import Stage
 from ..kernels.specs import ACROSS_BLOCK, STRIP, VECTOR_BLOCK, LoopKernel
+from .bounds import Bounds
 from .context import I64
 from .lanes import interleaved, turned
 from .loops import LoopEmitter
@@ -24,10 +25,19 @@ LONG_CHAIN = 12  # operations on floats, from which on a kernel waits for result
 
 
 def emit_loop_kernel(
-    module: ll.Module, name: str, kernel: LoopKernel, symbols: Sequence[str], lanes: int, features: str, numbers: Sequence[str] = ()
+    module: ll.Module,
+    name: str,
+    kernel: LoopKernel,
+    symbols: Sequence[str],
+    lanes: int,
+    features: str,
+    numbers: Sequence[str] = (),
+    masks: bool = False,
 ) -> ll.Function:
-    """lanes: of float32 in a vector of the target. numbers: symbols that are arguments, behind the others (see `shared`)."""
-    return _UnitEmitter(module, name, kernel, symbols, lanes, features, numbers).emit()
+    """lanes: of float32 in a vector of the target. numbers: symbols that are arguments, behind the others (see `shared`). masks: see
+    `Target`.
+    """
+    return _UnitEmitter(module, name, kernel, symbols, lanes, features, numbers, masks).emit()
 
 
 class _UnitEmitter(LoopEmitter):
@@ -92,7 +102,7 @@ class _UnitEmitter(LoopEmitter):
     # -- lanes along a row axis --------------------------------------------------------------------------------------------
 
     def _row_lanes(self, position: list[Any]) -> None:
-        """VECTOR_BLOCK neighbouring rows: whole vectors of them, then the rest one by one.
+        """VECTOR_BLOCK neighbouring rows: whole vectors of them, then the rest.
 
         Where bodies are long chains of operations, two vectors at a time come first: while one waits for a result the other works.
         """
@@ -100,12 +110,8 @@ class _UnitEmitter(LoopEmitter):
         start = self.b.mul(position[-1], I64(VECTOR_BLOCK))
         stop = self.c.minimum(self.b.add(start, I64(VECTOR_BLOCK)), extent)
         outer = dict(enumerate(position[:-1]))
-        done, size = start, self.b.sub(stop, start)
-        for lanes in (2 * self.lanes, self.lanes, 1) if self._has_long_chains() else (self.lanes, 1):
-            end = self.b.add(start, self.b.and_(size, I64(-lanes)))
-            with self.c.loop(done, end, lanes) as j:
-                self._stages({**outer, axis: j}, lanes)
-            done = end
+        widths = (2 * self.lanes, self.lanes) if self._has_long_chains() else (self.lanes,)
+        self._along(start, stop, widths, lambda j, lanes: self._stages({**outer, axis: j}, lanes))
 
     def _has_long_chains(self) -> bool:
         floats = (sum(isinstance(x, Call) and x.dtype.is_float for x in walk(s.body)) for s in self.stages)
@@ -119,7 +125,8 @@ class _UnitEmitter(LoopEmitter):
             elif stage.kind == "reduce":
                 slot = self.c.slot(widen(register_type(stage.body.dtype), lanes))
                 self.b.store(self._identity(stage, lanes), slot)
-                self._columns(axes, self.kernel.rows, len(self.extents), partial(self._accumulate, stage, slot, lanes=lanes))
+                each = partial(self._accumulate, stage, slot, lanes=lanes)
+                self._columns(axes, self.kernel.rows, len(self.extents), each, self.bounds[k])
                 self._keep(k, self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes)), lanes)
             else:
                 self._columns(axes, self.kernel.rows, len(self.extents), partial(self._store, stage, lanes=lanes))
@@ -127,7 +134,7 @@ class _UnitEmitter(LoopEmitter):
     # -- the same for several neighbours along the axis before that ---------------------------------------------------------
 
     def _strips(self, position: list[Any]) -> None:
-        """Whole strips, two vectors and one at a time; then what is left, row by row."""
+        """Whole strips, two vectors and one at a time, what is left of them as far as masks do it; then what is left, row by row."""
         c, lane_axis = self.c, self.kernel.rows - 1
         across = lane_axis - 1
         first = self.b.mul(position[-2], I64(STRIP))
@@ -136,26 +143,21 @@ class _UnitEmitter(LoopEmitter):
         stop = c.minimum(self.b.add(start, I64(VECTOR_BLOCK)), self.extents[lane_axis])
         outer = dict(enumerate(position[:-2]))
         whole = self.b.icmp_signed("==", self.b.sub(last, first), I64(STRIP))
-        done, size = start, self.b.select(whole, self.b.sub(stop, start), I64(0))
-        for lanes in (2 * self.lanes, self.lanes):
-            end = self.b.add(start, self.b.and_(size, I64(-lanes)))
-            with c.loop(done, end, lanes) as j:
-                self._strip({**outer, across: first, lane_axis: j}, lanes)
+        end = self.b.select(whole, stop, start)
+        in_strips = lambda j, lanes: self._strip({**outer, across: first, lane_axis: j}, lanes)
+        done = self._whole(start, end, (2 * self.lanes, self.lanes), in_strips)
+        if self.masks:
+            self._rest(done, end, in_strips)
             done = end
         with c.loop(first, last) as row:
-            left = done
-            for lanes in (self.lanes, 1):
-                end = self.b.add(left, self.b.and_(self.b.sub(stop, left), I64(-lanes)))
-                with c.loop(left, end, lanes) as j:
-                    self._stages({**outer, across: row, lane_axis: j}, lanes)
-                left = end
+            self._along(done, stop, (self.lanes,), lambda j, lanes: self._stages({**outer, across: row, lane_axis: j}, lanes))
 
     def _strip(self, axes: dict[int, Any], lanes: int) -> None:
         across = self.kernel.rows - 2
         rows = [{**axes, across: self.b.add(axes[across], I64(k))} for k in range(STRIP)]
         scalars: list[dict[int, Any]] = [{} for _ in rows]
         for k, stage in enumerate(self.stages):
-            totals = self._strip_totals(stage, axes, lanes) if stage.kind == "reduce" else None
+            totals = self._strip_totals(stage, axes, lanes, self.bounds[k]) if stage.kind == "reduce" else None
             for number, at in enumerate(rows):
                 self.scalars = scalars[number]
                 if totals is None:
@@ -163,8 +165,8 @@ class _UnitEmitter(LoopEmitter):
                 else:
                     self._keep(k, totals[number], lanes)
 
-    def _strip_totals(self, stage: Stage, axes: dict[int, Any], lanes: int) -> list[Any]:
-        """What the columns of each row of a strip come to; those along the last axis are written out."""
+    def _strip_totals(self, stage: Stage, axes: dict[int, Any], lanes: int, bounds: Bounds) -> list[Any]:
+        """What the columns of each row of a strip come to, within bounds; those along the last axis are written out."""
         across, last = self.kernel.rows - 2, len(self.extents) - 1
         taps = self.kernel.extents[last]
         assert isinstance(taps, int)
@@ -180,5 +182,5 @@ class _UnitEmitter(LoopEmitter):
             for slot, total in zip(slots, sums):
                 self.b.store(total, slot)
 
-        self._columns(axes, self.kernel.rows, last, add)
+        self._columns(axes, self.kernel.rows, last, add, bounds)
         return [self.b.load(slot, typ=type_) for slot in slots]

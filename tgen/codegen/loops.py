@@ -14,12 +14,14 @@ from ..ir.dtypes import BOOL, F32, F64, DType
 from ..ir.expr import Call, Expr, Kept
 from ..ir.loops import Stage, identity
 from ..kernels.specs import LoopKernel
+from .bounds import Bounds, bounded
 from .context import I8, I64, KERNEL_ARGUMENTS, PTR, FunctionContext
 from .lanes import horizontal
 from .primitives import emit_call, intrinsic
 from .scalar import Emitter, Lanes, Scope
-from .values import constant, from_memory, memory_type, register_type, to_memory, widen
+from .values import constant, memory_type, register_type, widen
 
+NONE = Bounds()
 ACCUMULATORS = 4  # vectors that a reduction keeps apart: the next one need not wait for the sum of the last
 
 
@@ -33,12 +35,19 @@ class LoopEmitter:
         lanes: int,
         features: str,
         numbers: Sequence[str],
+        masks: bool,
     ) -> None:
-        self.kernel, self.lanes = kernel, lanes
+        self.kernel, self.lanes, self.masks = kernel, lanes, masks
+        self.active: Any = None  # lanes of a last vector that exist
         self.stages = [Stage(s.kind, mathlib.expand(s.body), s.combine, s.output, s.index) for s in kernel.stages]
         self.c = FunctionContext(module, name, [*KERNEL_ARGUMENTS, *[I64] * len(numbers)], symbols, features)
         self.begin, self.end, operands, self.c.symbol_array, self.scratch, *given = self.c.function.args
         self.c.given = dict(zip(numbers, given))
+        self.bounds: list[Bounds] = []
+        side_by_side = {axis for axis in (kernel.vector, kernel.rows - 2 if kernel.in_strips else None) if axis is not None}
+        for k, stage in enumerate(self.stages):
+            self.stages[k], found = bounded(stage, range(kernel.rows, len(kernel.extents) - 1), side_by_side)
+            self.bounds.append(found)
         count = len(kernel.inputs) + len(kernel.outputs)
         entry = self.c.entry
         self.pointers = [entry.load(entry.gep(operands, [I64(k)], source_etype=PTR), typ=PTR) for k in range(count)]
@@ -67,7 +76,7 @@ class LoopEmitter:
             emitter = self._emitter(at, lanes)
             value = emitter.value(stage.body)
             if k in self.kept_memory:
-                self._write_kept(k, at, emitter.spread(value, lanes), lanes)
+                emitter.write(emitter.spread(value, lanes), stage.body.dtype, self._kept_address(k, at), lanes)
             if stage.output is not None:
                 emitter.store(value, self.kernel.outputs[stage.output], self._output(stage.output), stage.index[0])
 
@@ -76,43 +85,74 @@ class LoopEmitter:
     def _reduce(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
         """Lanes of several vectors are combined separately, then with each other in a fixed order, then with the tail."""
         type_, combine = register_type(stage.body.dtype), partial(self._combine, stage)
-        slots = {lanes: self.c.slot(widen(type_, lanes)) for lanes in {ACCUMULATORS * self.lanes, self.lanes, 1}}
+        slots = {lanes: self.c.slot(widen(type_, lanes)) for lanes in self._widths(ACCUMULATORS)}
         for lanes, slot in slots.items():
             self.b.store(self._identity(stage, lanes), slot)
 
         def body(at: dict[int, Any], lanes: int) -> None:
             self._accumulate(stage, slots[lanes], at, lanes)
 
-        self._columns(axes, self.kernel.rows, len(self.extents) - 1, lambda at: self._along_last(at, body, ACCUMULATORS))
+        along = partial(self._along_last, body=body, vectors=ACCUMULATORS)
+        self._columns(axes, self.kernel.rows, len(self.extents) - 1, along, self.bounds[k])
         total, *rest = (self.b.load(slots[lanes], typ=widen(type_, lanes)) for lanes in sorted(slots, reverse=True))
         for value, lanes in zip(rest, sorted(slots, reverse=True)[1:]):
             total = combine(value, horizontal(self.b, total, combine, lanes))
-        self._keep(k, total, 1)
+        self._keep(k, horizontal(self.b, total, combine), 1)
 
     def _along_last(self, axes: dict[int, Any], body: Callable[[dict[int, Any], int], None], vectors: int = 1) -> None:
-        """body over the last axis: so many vectors at a time, then one, then element by element."""
+        """body over the last axis: so many vectors at a time, then one, then what is left."""
         if len(self.extents) == self.kernel.rows:
             body(axes, 1)
             return
         last = len(self.extents) - 1
-        extent = self.extents[last]
-        done = I64(0)
-        widths = {vectors * self.lanes, self.lanes} if self.kernel.vector == last else set()
-        for lanes in sorted(widths | {1}, reverse=True):
-            end = self.b.and_(extent, I64(-lanes))
-            with self.c.loop(done, end, lanes) as j:
-                body({**axes, last: j}, lanes)
-            done = end
+        widths = [lanes for lanes in self._widths(vectors) if lanes > 1]
+        self._along(I64(0), self.extents[last], widths, lambda j, lanes: body({**axes, last: j}, lanes))
+
+    def _widths(self, vectors: int) -> list[int]:
+        """Lanes of what is done at a time along the last axis, descending."""
+        if self.kernel.vector != len(self.extents) - 1:
+            return [1]
+        return sorted({vectors * self.lanes, self.lanes} | ({1} - {int(self.masks)}), reverse=True)
 
     # -- parts -------------------------------------------------------------------------------------------------------------
 
-    def _columns(self, axes: dict[int, Any], first: int, last: int, body: Callable[[dict[int, Any]], None]) -> None:
-        """One lane at a time over axes first … last-1."""
+    def _along(self, start: Any, stop: Any, widths: Sequence[int], body: Callable[[Any, int], None]) -> None:
+        """body(index of the first lane, lanes) over what lies between: as many lanes at a time as `widths` (descending) say, then the
+        rest: in one, of which only some lanes are active, where the target has masks; else one by one.
+        """
+        done = self._whole(start, stop, widths, body)
+        if widths and self.masks:
+            self._rest(done, stop, body)
+        else:
+            with self.c.loop(done, stop) as j:
+                body(j, 1)
+
+    def _whole(self, start: Any, stop: Any, widths: Sequence[int], body: Callable[[Any, int], None]) -> Any:
+        """Without the rest: where that begins."""
+        done, size = start, self.b.sub(stop, start)
+        for lanes in widths:
+            end = self.b.add(start, self.b.and_(size, I64(-lanes)))
+            with self.c.loop(done, end, lanes) as j:
+                body(j, lanes)
+            done = end
+        return done
+
+    def _rest(self, start: Any, stop: Any, body: Callable[[Any, int], None]) -> None:
+        """Less than a vector, all at once."""
+        with self.c.when(self.b.icmp_signed("<", start, stop)):
+            self.active = self.b.sub(stop, start)
+            body(start, self.lanes)
+            self.active = None
+
+    def _columns(
+        self, axes: dict[int, Any], first: int, last: int, body: Callable[[dict[int, Any]], None], bounds: Bounds = NONE
+    ) -> None:
+        """One lane at a time over axes first … last-1, within bounds."""
         if first >= last:
             body(axes)
             return
-        with self.c.loop(I64(0), self.extents[first]) as j:
-            self._columns({**axes, first: j}, first + 1, last, body)
+        with self.c.loop(*bounds.range(self.c, axes, first, self.extents[first])) as j:
+            self._columns({**axes, first: j}, first + 1, last, body, bounds)
 
     def _once(self, k: int, stage: Stage, axes: dict[int, Any], lanes: int) -> None:
         emitter = self._emitter(axes, lanes)
@@ -131,7 +171,7 @@ class LoopEmitter:
 
     def _emitter(self, axes: dict[int, Any], lanes: int) -> Emitter:
         vector = self.kernel.vector if lanes > 1 else None
-        return Emitter(self.c, Scope(axes, vector, lanes, self.pointers, lambda stage: self._kept(stage, axes, lanes)))
+        return Emitter(self.c, Scope(axes, vector, lanes, self.pointers, lambda stage: self._kept(stage, axes, lanes), self.active))
 
     def _keep(self, stage: int, value: Any, lanes: int) -> None:
         slot = self.c.slot(value.type)
@@ -153,7 +193,9 @@ class LoopEmitter:
 
     def _accumulate(self, stage: Stage, slot: Any, axes: dict[int, Any], lanes: int) -> None:
         before = self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes))
-        self.b.store(self._combined(stage, self._emitter(axes, lanes), stage.body, before, lanes), slot)
+        emitter = self._emitter(axes, lanes)
+        after = self._combined(stage, emitter, stage.body, before, lanes)
+        self.b.store(after if emitter.active is None else self.b.select(emitter.mask(), after, before), slot)
 
     def _combined(self, stage: Stage, emitter: Emitter, body: Expr, before: Any, lanes: int) -> Any:
         """`before` and one more element. A product is added with one rounding where the target can do so."""
@@ -187,12 +229,6 @@ class LoopEmitter:
             flat = self.b.add(self.b.mul(flat, self.extents[axis]), axes[axis])
         return self.b.gep(self.kept_memory[stage], [flat], source_etype=memory_type(self.stages[stage].body.dtype))
 
-    def _write_kept(self, stage: int, axes: dict[int, Any], value: Any, lanes: int) -> None:
-        dtype = self.stages[stage].body.dtype
-        self.b.store(to_memory(self.b, value, dtype, lanes), self._kept_address(stage, axes), align=dtype.size)
-
     def _read_kept(self, stage: int, axes: dict[int, Any], lanes: int) -> Any:
-        dtype = self.stages[stage].body.dtype
-        loaded = self.b.load(self._kept_address(stage, axes), typ=widen(memory_type(dtype), lanes))
-        loaded.align = dtype.size
-        return from_memory(self.b, loaded, dtype, lanes)
+        emitter = self._emitter(axes, lanes)
+        return emitter.read(self.stages[stage].body.dtype, self._kept_address(stage, axes), lanes, emitter.active)

@@ -161,7 +161,7 @@ class _MicroEmitter:
             self.ahead = [b.sub(b.add(first, b.mul(before, step)), along_b), step]
 
     def _depth(self, a_rows: Sequence[tuple[Any, Any]], slots: list[Any] | None) -> None:
-        c, unroll = self.c, self.tile.unroll
+        c, unroll = self.c, self.tile.unroll(self.rows * self.columns)
         whole = c.b.and_(self.steps, I64(-unroll))
         if unroll > 1:
             with c.loop(I64(0), whole, unroll) as step:

@@ -5,6 +5,7 @@ A value is (LLVM value, lanes). What does not depend on the lane axis is compute
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import llvmlite.ir as ll
 from ..ir.dtypes import DType
 from ..ir.expr import Call, Const, Expr, Index, Kept, Load, Size
 from ..kernels.flat import terms
-from ..targets.emit import declare, splat
+from ..targets.emit import declare, masked_load, masked_store, splat
 from .context import I32, I64, FunctionContext
 from .primitives import emit_call
 from .values import constant, from_memory, memory_type, register_type, to_memory, widen
@@ -26,7 +27,8 @@ Lanes = tuple[Any, int]
 class Scope:
     """Where expressions are computed. axes: index of each axis; vector: the lane axis (its index is that of lane 0); lanes.
 
-    pointers: of operands. kept: value of an earlier stage here.
+    pointers: of operands. kept: value of an earlier stage here. active: of the lanes, how many exist (None: all); nothing is read or
+    written for those behind, whose values mean nothing.
     """
 
     axes: Mapping[int, Any]
@@ -34,6 +36,7 @@ class Scope:
     lanes: int
     pointers: list[Any]
     kept: Callable[[int], Lanes]
+    active: Any = None
 
 
 class Emitter:
@@ -42,6 +45,7 @@ class Emitter:
     def __init__(self, context: FunctionContext, scope: Scope) -> None:
         self.c, self.scope = context, scope
         self.done: dict[Expr, Lanes] = {}
+        self.active = scope.active if scope.lanes > 1 else None
 
     @property
     def b(self) -> Any:
@@ -131,7 +135,9 @@ class Emitter:
             return self.load(x.dtype, pointer, clamped)
         type_ = ll.VectorType(register_type(x.dtype), lanes)
         slot = self.c.slot(type_, ll.Constant(type_, ll.Undefined) if count > 1 else ll.Constant(type_, None))
-        every = holds if count == 1 else self._all(holds, lanes)
+        every = (
+            holds if count == 1 else self._all(holds if self.active is None else self.b.or_(holds, self.b.not_(self.mask())), lanes)
+        )
         with self.c.when(every):
             self.b.store(self.spread(self.load(x.dtype, pointer, free), lanes), slot)
         if count > 1:
@@ -151,7 +157,7 @@ class Emitter:
             return self._read(dtype, pointer, base, 1), 1
         lanes = self.scope.lanes
         if looked is None and step == 1:
-            return self._read(dtype, pointer, base, lanes), lanes
+            return self._read(dtype, pointer, base, lanes, self.active), lanes
         if looked is None and step == 2:
             return self._read_every_second(dtype, pointer, base), lanes
         gathered = ll.Constant(ll.VectorType(register_type(dtype), lanes), ll.Undefined)
@@ -162,28 +168,46 @@ class Emitter:
     def _read_every_second(self, dtype: DType, pointer: Any, at: Any) -> Any:
         """Two vectors that begin and end with elements that are wanted, so nothing behind the last one is read."""
         lanes = self.scope.lanes
-        low = self._read(dtype, pointer, at, lanes)
-        high = self._read(dtype, pointer, self.b.add(at, I64(lanes - 1)), lanes)
+        count = None if self.active is None else self.b.sub(self.b.shl(self.active, I64(1)), I64(1))
+        low = self._read(dtype, pointer, at, lanes, count)
+        behind = None if count is None else self.c.maximum(self.b.sub(count, I64(lanes - 1)), I64(0))
+        high = self._read(dtype, pointer, self.b.add(at, I64(lanes - 1)), lanes, behind)
         places = [2 * k if k < lanes // 2 else 2 * k + 1 for k in range(lanes)]
         return self.b.shuffle_vector(low, high, ll.Constant(ll.VectorType(I32, lanes), places))
 
     def _positions(self, base: Any, step: Any, looked: Lanes | None) -> list[Any]:
-        """Element offset of every lane."""
+        """Element offset of every lane; of those that do not exist that of the last one."""
         out = []
-        for lane in range(self.scope.lanes):
-            at = base
+        for number in range(self.scope.lanes):
+            at, lane = base, I64(number)
+            if self.active is not None:
+                lane = self.c.minimum(lane, self.b.sub(self.active, I64(1)))
             if step != 0:
-                at = self.b.add(at, self.b.mul(self.c.dim(step), ll.Constant(at.type, lane)))
+                at = self.b.add(at, self.b.mul(self.c.dim(step), lane))
             if looked is not None:
-                at = self.b.add(at, self.b.extract_element(looked[0], I32(lane)))
+                at = self.b.add(at, self.b.extract_element(looked[0], lane))
             out.append(at)
         return out
 
-    def _read(self, dtype: DType, pointer: Any, at: Any, lanes: int) -> Any:
-        where = self.b.gep(pointer, [at], source_etype=memory_type(dtype))
-        loaded = self.b.load(where, typ=widen(memory_type(dtype), lanes))
-        loaded.align = dtype.size
+    def mask(self, active: Any = None) -> Any:
+        """Which lanes are among the first `active`, by default those that exist."""
+        lanes = self.scope.lanes
+        numbers = ll.Constant(ll.VectorType(I32, lanes), list(range(lanes)))
+        count = self.b.trunc(self.active if active is None else active, I32)
+        return self.b.icmp_signed("<", numbers, splat(self.b, count, lanes))
+
+    def read(self, dtype: DType, where: Any, lanes: int, active: Any = None) -> Any:
+        """What is at an address; of a vector the first `active` lanes, if they are not all. Others are zero."""
+        type_ = widen(memory_type(dtype), lanes)
+        if active is None:
+            loaded = self.b.load(where, typ=type_)
+            loaded.align = dtype.size
+        else:
+            loaded = masked_load(self.b, type_, where, dtype.size, self.mask(active))
         return from_memory(self.b, loaded, dtype, lanes)
+
+    def _read(self, dtype: DType, pointer: Any, at: Any, lanes: int, active: Any = None) -> Any:
+        return self.read(dtype, self.b.gep(pointer, [at], source_etype=memory_type(dtype)), lanes, active)
 
     def store(self, value: Lanes, dtype: DType, pointer: Any, offset: Expr) -> None:
         base, step, looked = self.offset(offset)
@@ -198,8 +222,19 @@ class Emitter:
             return
         spread = self.spread(value, lanes)
         for lane, at in enumerate(self._positions(base, step, looked)):
-            self._write(self.b.extract_element(spread, I32(lane)), dtype, pointer, at, 1)
+            exists = (
+                contextlib.nullcontext() if self.active is None else self.c.when(self.b.icmp_signed("<", I64(lane), self.active))
+            )
+            with exists:
+                self._write(self.b.extract_element(spread, I32(lane)), dtype, pointer, at, 1)
+
+    def write(self, value: Any, dtype: DType, where: Any, lanes: int) -> None:
+        """The lanes that exist, at an address."""
+        stored = to_memory(self.b, value, dtype, lanes)
+        if lanes > 1 and self.active is not None:
+            masked_store(self.b, stored, where, dtype.size, self.mask())
+        else:
+            self.b.store(stored, where, align=dtype.size)
 
     def _write(self, value: Any, dtype: DType, pointer: Any, at: Any, lanes: int) -> None:
-        where = self.b.gep(pointer, [at], source_etype=memory_type(dtype))
-        self.b.store(to_memory(self.b, value, dtype, lanes), where, align=dtype.size)
+        self.write(value, dtype, self.b.gep(pointer, [at], source_etype=memory_type(dtype)), lanes)

@@ -20,7 +20,7 @@ def with_free_indices(body: Expr) -> Expr:
         if not (isinstance(x, Call) and x.fn == "select"):
             return None
         condition, value, other = x.operands
-        known = frozenset(_conjuncts(condition))
+        known = frozenset(conjuncts(condition))
 
         def freed(load: Expr) -> Expr | None:
             if not isinstance(load, Load):
@@ -34,10 +34,11 @@ def with_free_indices(body: Expr) -> Expr:
     return transform(body, rule)
 
 
-def _conjuncts(condition: Expr) -> Iterator[Expr]:
+def conjuncts(condition: Expr) -> Iterator[Expr]:
+    """What all must hold for the condition to hold."""
     if isinstance(condition, Call) and condition.fn == "and":
         for operand in condition.operands:
-            yield from _conjuncts(operand)
+            yield from conjuncts(operand)
     else:
         yield condition
 

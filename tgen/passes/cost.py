@@ -6,6 +6,8 @@ cycles = the greater of computing and of reading B, and what of the lesser does 
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +25,10 @@ TYPICAL = 128  # what a symbolic dimension is taken to be when costs are compare
 PANEL_SHARE = 0.75  # of L1, for the panel of B
 WEIGHTS_SHARE = 0.75  # of L2, for all weights of a model
 BLOCK_OVERHEAD = 70.0  # cycles (4x3 and 6x2 measured side by side on AVX2) to start a block and hand its result to the epilogue
+FAR_ROW = 0.25  # cycles a step for a row of A whose address is in memory (14x2 beside 12x2 and 8x2 on AVX-512)
+LINE = 64  # bytes
 EXPOSED = 0.1  # of the lesser of computing and reading: what does not hide behind the greater
+EXPOSED_LOADS = 0.2  # of the lesser of multiplying and loading from L1 (6x4 beside 7x2 and 8x3 on AVX-512)
 
 Products = tuple[tuple[int, int], ...]
 ONE: Products = ((0, 0),)
@@ -32,7 +37,7 @@ ONE: Products = ((0, 0),)
 @dataclass(frozen=True)
 class Shape:
     """[m, k]·[k, n]. weights: B is known when compiling. near: a run finds weights in L2 (see `near`), not beyond it. small: for bytes
-    of A, products of neighbours along k add up to 16 bits whatever A holds.
+    of A, products of neighbours along k add up to 16 bits whatever A holds. pitch: bytes from one row of A to the next; 0: not known.
     """
 
     m: DimLike
@@ -41,13 +46,15 @@ class Shape:
     weights: bool = False
     near: bool = False
     small: bool = False
+    pitch: int = 0
 
     @staticmethod
-    def of(a: TensorType, b: Value, near: bool = False) -> Shape:
-        """Of matrices a and b: batch axes of a count as rows where b has none."""
+    def of(a: TensorType, b: Value, near: bool = False, apart: DimLike = 0) -> Shape:
+        """Of matrices a and b: batch axes of a count as rows where b has none. apart: elements from one row of a to the next."""
         one = all(d == 1 for d in b.type.shape[:-2])
         batch = a.shape[:-2] if one else ()
-        return Shape(product([*batch, a.shape[-2]]), b.type.shape[-1], a.shape[-1], is_weight(b), near, _pairs_fit(b))
+        pitch = apart * a.dtype.size if isinstance(apart, int) else 0
+        return Shape(product([*batch, a.shape[-2]]), b.type.shape[-1], a.shape[-1], is_weight(b), near, _pairs_fit(b), pitch)
 
     @property
     def typical(self) -> tuple[int, int, int]:
@@ -124,8 +131,8 @@ def cycles(tile: MacTile, block: tuple[int, int], shape: Shape, caches: Caches, 
     rows, columns, depth = shape.typical
     panels, steps = -(-columns // (block[1] * tile.n)), -(-depth // tile.k)
     full, last = row_blocks(-(-rows // tile.m), block[0], tile.least_rows(block))
-    tail = sum(_block(tile, count, block[1], depth, caches, products) for count in last)
-    computing = panels * (full * _block(tile, block[0], block[1], depth, caches, products) + tail)
+    counts = Counter({block[0]: full}) + Counter(last)
+    computing = panels * sum(n * _block(tile, m, block[1], depth, shape.pitch, caches, products) for m, n in counts.items())
     a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
     b_bytes = panels * block[1] * tile.n * steps * tile.k * tile.b.size * b_parts * -(-rows // ContractKernel.ROW_BLOCK)
     a_bytes = rows * depth * tile.a.size * a_parts
@@ -137,7 +144,7 @@ def cycles(tile: MacTile, block: tuple[int, int], shape: Shape, caches: Caches, 
     return max(computing, reading) + EXPOSED * min(computing, reading)
 
 
-def _block(tile: MacTile, rows: int, columns: int, depth: int, caches: Caches, products: Products) -> float:
+def _block(tile: MacTile, rows: int, columns: int, depth: int, pitch: int, caches: Caches, products: Products) -> float:
     """A block: steps of k, each bound by macs, loads or the latency of a chain of macs; every block of k after the first reads and
     writes the accumulators again.
     """
@@ -145,8 +152,17 @@ def _block(tile: MacTile, rows: int, columns: int, depth: int, caches: Caches, p
     macs = rows * columns * tile.cycles * len(products)
     loads = (a_loads * rows + b_loads * columns) * tile.load_cycles
     depth_blocks = -(-depth // depth_block(tile, columns, caches))
-    step = max(macs, loads, tile.latency * len(products)) + EXPOSED * min(macs, loads)
+    step = max(macs, loads, tile.latency * len(products)) + EXPOSED_LOADS * min(macs, loads)
+    if tile.broadcast:
+        step += a_loads * (max(0, rows - tile.addresses) * FAR_ROW + _driven_out(rows, pitch, caches) * LINE / caches.l2_speed)
     return -(-depth // tile.k) * step + depth_blocks * (BLOCK_OVERHEAD + 2 * rows * columns * tile.store_cycles)
+
+
+def _driven_out(rows: int, pitch: int, caches: Caches) -> int:
+    """Of so many rows, how many L1 has no place for since they lie a multiple of a way apart: their lines come from L2 in every step."""
+    way = caches.l1 // caches.ways
+    places = way // math.gcd(pitch, way)
+    return max(0, rows - places * caches.ways) if pitch else 0
 
 
 def _loads(parts: Sequence[int]) -> int:

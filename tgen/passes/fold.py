@@ -11,7 +11,9 @@ from ..ir.evaluate import run_node
 from ..ir.forms import Contract
 from ..ir.graph import Constant, Graph, Input, Node, Tensor, Value, map_graph
 from ..ir.op import op_symbols
+from ..ir.ops.fused import Loops
 from ..ir.types import TensorType
+from .inline import is_view
 
 GROWTH = 4  # a result this many times larger than its operands …
 LARGE = 1 << 20  # … and larger than this many bytes stays an operation (a broadcast, a range)
@@ -78,6 +80,8 @@ def _factors(graph: Graph) -> set[Node]:
 
 def _grows(node: Node, inputs: tuple[Value, ...], large: int) -> bool:
     made = _bytes(node.types)
+    if isinstance(node.op, Loops) and made > _bytes(v.type for v in inputs) and is_view(Value(node)):
+        return True  # what looks at one element again and again takes no memory as it is
     return made > large and made > GROWTH * _bytes(v.type for v in inputs)
 
 

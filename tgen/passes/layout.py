@@ -33,7 +33,7 @@ def in_order(node: Node, *inputs: Value) -> Value | None:
     A single channel has no neighbours.
     """
     op = node.op
-    if not isinstance(op, Windows) or not op.inside or all(k == 1 for k in op.kernel) or _source(inputs[0]) is not None:
+    if not isinstance(op, Windows) or not op.is_view or all(k == 1 for k in op.kernel) or _source(inputs[0]) is not None:
         return None
     if inputs[0].type.shape[1] == 1:
         return None

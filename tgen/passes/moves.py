@@ -53,4 +53,4 @@ def value_of(x: Value) -> np.ndarray:
 
 
 def _moves(x: Value) -> bool:
-    return isinstance(x.op, (Transpose, Reshape, Squeeze, Unsqueeze, Pad)) or (isinstance(x.op, Windows) and x.op.inside)
+    return isinstance(x.op, (Transpose, Reshape, Squeeze, Unsqueeze, Pad)) or (isinstance(x.op, Windows) and x.op.is_view)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..ir.dtypes import I64
 from ..ir.expr import Expr, Index, Kept, Load, const, index, transform, walk
-from ..ir.forms import Reshape
+from ..ir.forms import Join, Reshape
 from ..ir.graph import Constant, Graph, Input, Node, Value, map_graph
 from ..ir.loops import LoopProgram, Stage
 from ..ir.ops.fused import Loops, ProductOp
@@ -104,23 +104,29 @@ def _axes(type_: TensorType) -> tuple[Expr, ...]:
 
 
 def _converted(value: Value, bodies: list[Expr]) -> list[Value]:
-    """The value by each conversion: in the epilogue, where its op has one; else by a map."""
+    """The value by each conversion: in the epilogue, where its op has one; of the parts of a join; else by a map."""
     op, node = value.op, value.node
     if isinstance(op, ProductOp):
         result = op.epilogues[0]
         finished = tuple(transform(body, lambda x: result if isinstance(x, Kept) else None) for body in bodies)
-        new = Node(op.with_epilogues(finished), node.inputs, node.origin)
-    else:
-        axes, looped = loop_axes(value.type.shape)
-        at = tuple(axes)
-        stages = (
-            Stage("once", Load(value.type.dtype, 0, at)),
-            *(Stage("once", body, output=k, index=at) for k, body in enumerate(bodies)),
-        )
-        types = tuple(value.type.with_dtype(b.dtype) for b in bodies)
-        extents = tuple(value.type.shape[k] for k in looped)
-        new = Node(Loops(LoopProgram(extents, len(looped), stages, types)), (value,), node.origin)
-    return list(new.results)
+        return list(Node(op.with_epilogues(finished), node.inputs, node.origin).results)
+    return _by_maps(value, bodies)
+
+
+def _by_maps(value: Value, bodies: list[Expr]) -> list[Value]:
+    op, node = value.op, value.node
+    if isinstance(op.form(*(v.type for v in node.inputs)), Join):
+        parts = zip(*(_by_maps(part, bodies) for part in node.inputs))
+        return [Value(Node(op, tuple(converted), node.origin)) for converted in parts]
+    axes, looped = loop_axes(value.type.shape)
+    at = tuple(axes)
+    stages = (
+        Stage("once", Load(value.type.dtype, 0, at)),
+        *(Stage("once", body, output=k, index=at) for k, body in enumerate(bodies)),
+    )
+    types = tuple(value.type.with_dtype(b.dtype) for b in bodies)
+    extents = tuple(value.type.shape[k] for k in looped)
+    return list(Node(Loops(LoopProgram(extents, len(looped), stages, types)), (value,), node.origin).results)
 
 
 def _view(node: Node, source: Value) -> Value:

@@ -16,13 +16,16 @@ from .attention import attention
 from .capture import capture
 from .cse import cse
 from .decompose import decompose
+from .divisions import divisions
 from .epilogue import epilogue
 from .fold import fold
+from .frames import frames
 from .inline import inline
 from .integers import cycles_on, integers
 from .layout import layout
 from .lower import lower
 from .narrow import narrow
+from .outside import outside
 from .precision import faster_on, precision
 from .quantised import quantised
 from .rows import rows
@@ -59,6 +62,8 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("layout", layout),
         Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
         Pass("integers", lambda g: integers(g, cycles=cycles_on(target))),
+        Pass("divisions", divisions),
+        Pass("frames", frames),
         Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
         *over,
@@ -70,6 +75,7 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("inline", inline),
         Pass("epilogue", epilogue),
         Pass("rows", rows),
+        Pass("outside", outside),
     )
 
 

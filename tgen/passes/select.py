@@ -36,7 +36,7 @@ def tiled(node: Node, inputs: tuple[Value, ...], target: Target, in_l2: bool = F
     op = node.op
     assert isinstance(op, Contraction)
     a, b = inputs[: op.a_parts], inputs[op.a_parts : op.a_parts + op.b_parts]
-    shape = Shape.of(as_matrix(a[0].type, op.row_axes, op.depth_axes), b[0], in_l2)
+    shape = Shape.of(as_matrix(a[0].type, op.row_axes, op.depth_axes), b[0], in_l2, a[0].type.shape[-1])
     choice = choose(target, (a[0].type.dtype, b[0].type.dtype, op.accumulate), shape, op.products)
     if choice is None and a[0].type.dtype is not op.accumulate:  # no such instruction: multiply in the accumulator's dtype
         a, b = (tuple(converted(x, op.accumulate) for x in parts) for parts in (a, b))

@@ -58,7 +58,7 @@ def _read_by(node: Node, inputs: tuple[Value, ...]) -> Value | None:
         case Value(
             node=Node(op=Transpose(perm=(0, 4, 5, 2, 3, 1)), inputs=(Value(node=Node(op=Windows() as op, inputs=(first, _))),))
         ):
-            if not op.inside or op.kernel != (3, 3) or {*op.strides, *op.dilations} != {1} or {*op.pads} != {0}:
+            if not op.is_view or op.kernel != (3, 3) or {*op.strides, *op.dilations} != {1} or {*op.pads} != {0}:
                 return None
             known = is_weight(inputs[1]) and first.type.dtype is F32
             return first.node.inputs[0] if known and first.op == Transpose(channels_first(4)) else None

@@ -161,7 +161,8 @@ class _Builder:
         value = Value(node)
         whole = self.reserved.setdefault(value, self._whole(Buffer("arena", bytes=value.type.bytes), value.type))
         for part, place in zip(node.inputs, self._parts(node, whole)):
-            if node.inputs.count(part) == 1 and self._writes(part):
+            joined = isinstance(part.op.form(*(v.type for v in part.node.inputs)), Join)
+            if node.inputs.count(part) == 1 and (joined or self._writes(part)):
                 self._reserve(part, place)
 
     def _reserve_permuted(self, node: Node) -> None:

@@ -38,16 +38,25 @@ class Geometry:
         out: Value = call.build.windows(x, fill, pads=self.pads if pads is None else pads, **where)
         return out
 
-    def last(self, call: Call, x: Value, fill: Value) -> Value:
-        """The windows as [n, o…, k…, c]: a view of x [n, c, space…] with its padding, channels last."""
+    def last(self, call: Call, x: Value, fill: Value, reduced: bool = False) -> Value:
+        """The windows as [n, o…, k…, c]: a view of x [n, c, space…] with its padding, channels last.
+
+        reduced: elements of a window are combined one by one, where fill changes nothing. What lies outside along outer axes of space is
+        no part of the picture then: a loop over windows leaves it out.
+        """
         b, rank = call.build, x.type.rank
         space = rank - 2
+        outer = space - 1 if reduced else 0
+        zeros = (0,) * outer
         whole = b.transpose(x, perm=channels_last(rank))
-        if any(p != 0 for p in (*self.pads, *self.behind)):
-            whole = b.pad(whole, fill, before=(0, *self.pads, 0), after=(0, *self.behind, 0))
+        if any(p != 0 for p in (*self.pads[outer:], *self.behind[outer:])):
+            whole = b.pad(whole, fill, before=(0, *zeros, *self.pads[outer:], 0), after=(0, *zeros, *self.behind[outer:], 0))
         first = b.transpose(whole, perm=channels_first(rank))
         where = {"kernel": self.kernel, "sizes": self.sizes, "strides": self.strides, "dilations": self.dilations}
-        found = b.windows(first, fill, pads=(0,) * space, inside=True, **where)
+        if all(p == 0 for p in (*self.pads[:outer], *self.behind[:outer])):
+            outer = 0
+        pads = (*self.pads[:outer], *(0,) * (space - outer))
+        found = b.windows(first, fill, pads=pads, inside=True, outer=outer, **where)
         out: Value = b.transpose(found, perm=(0, *range(2 + space, 2 + 2 * space), *range(2, 2 + space), 1))
         return out
 
@@ -109,9 +118,10 @@ def convolved(call: Call, x: Value, weights: Value, bias: Value | None = None) -
     b, rank = call.build, x.type.rank
     group, outer, inner, kernel = _checked(call, x, weights)
     where = _geometry(call, x, kernel)
-    windows = where.last(call, x, b.constant(0, x.type.dtype))
+    by_channel = inner == 1 and outer == group > 1
+    windows = where.last(call, x, b.constant(0, x.type.dtype), reduced=by_channel)
     space = rank - 2
-    if inner == 1 and outer == group > 1:
+    if by_channel:
         factors = b.reshape(b.transpose(weights, perm=(*range(2, rank), 1, 0)), shape=(*kernel, group))
         last = b.reduce_sum(b.mul(windows, factors), axes=tuple(range(1 + space, 1 + 2 * space)), keepdims=False)
         last = last if bias is None else b.add(last, bias)
@@ -157,7 +167,7 @@ def max_pool(call: Call, x: Value) -> Value | tuple[Value, Value]:
     where = _geometry(call, x, kernel)
     least = -np.inf if dtype.is_float else np.iinfo(dtype.numpy).min
     if len(call.node.output) < 2:
-        return _pooled(call, "reduce_max", where.last(call, x, b.constant(least, dtype)))
+        return _pooled(call, "reduce_max", where.last(call, x, b.constant(least, dtype), reduced=True))
     found = where.windows(call, x, b.constant(least, dtype))
     greatest: Value = b.reduce_max(found, axes=tuple(range(2, x.type.rank)), keepdims=False)
     n, c = x.type.shape[:2]
@@ -180,7 +190,7 @@ def average_pool(call: Call, x: Value) -> Value:
         space, pads = tuple(p + d + q for p, d, q in zip(where.pads, space, where.after)), (0,) * len(space)
     ones = b.full(b.constant(1, dtype), shape=(1, 1, *space))
     count = b.reduce_sum(where.windows(call, ones, zero, pads), axes=axes, keepdims=False)
-    out: Value = b.div(_pooled(call, "reduce_sum", where.last(call, x, zero)), count)
+    out: Value = b.div(_pooled(call, "reduce_sum", where.last(call, x, zero, reduced=True)), count)
     return out
 
 
