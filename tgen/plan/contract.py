@@ -71,10 +71,12 @@ def _in_windows(kernel: ContractKernel, batch: int, depths: Sequence[Axis]) -> C
     if len(rows) == len(depths) == 1:
         return kernel
     extents = tuple(extent for extent, _ in rows)
+    *outer, (_, stride) = apart = _merged_axes(rows)
+    windows = ReadWindows(tuple(apart) if outer else (), tuple(depths))
     kernel = dataclasses.replace(
         kernel, batch=kernel.batch[:batch], rows=product(extents), row_axes=extents,
-        a_strides=(*kernel.a_strides[:batch], *kernel.a_strides[-2:]), b_strides=(*kernel.b_strides[:batch], *kernel.b_strides[-3:]),
-        windows=ReadWindows(rows, tuple(depths)),
+        a_strides=(*kernel.a_strides[:batch], stride, kernel.a_strides[-1]), b_strides=(*kernel.b_strides[:batch], *kernel.b_strides[-3:]),
+        windows=windows if windows.rows or len(depths) > 1 else None,
     )  # fmt: skip
     return _rows_merged(kernel)
 
