@@ -178,11 +178,17 @@ class FunctionContext:
     @contextlib.contextmanager
     def positions(self, start: Any, stop: Any, extents: Sequence[Any]) -> Iterator[list[Any]]:
         """`for position in range(start, stop)` as multi-indices: counted on axis by axis, since a division takes longer than a short row."""
+        with self.numbered_positions(start, stop, extents) as (_, position):
+            yield position
+
+    @contextlib.contextmanager
+    def numbered_positions(self, start: Any, stop: Any, extents: Sequence[Any]) -> Iterator[tuple[Any, list[Any]]]:
+        """The same with the flat position beside the multi-index."""
         with self.when(self.b.icmp_signed("<", start, stop)):  # else an extent may be 0, which nothing can be divided by
             slots = [self.slot(I64, first) for first in self.decompose(start, extents)]
-            with self.loop(start, stop):
+            with self.loop(start, stop) as number:
                 position = [self.b.load(slot, typ=I64) for slot in slots]
-                yield position
+                yield number, position
                 carry: Any = I64(1)
                 for slot, index, extent in reversed(list(zip(slots, position, extents))):
                     following = self.b.add(index, carry)

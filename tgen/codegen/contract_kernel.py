@@ -163,8 +163,8 @@ class _ContractEmitter:
         extents, strides = zip(*((c.dim(d), c.dim(s * kernel.inputs[0].size)) for d, s in windows.rows))
         with c.when(self.b.icmp_signed("!=", first, self.b.load(self.found, typ=I64))):
             self.b.store(first, self.found)
-            with c.loop(first, last) as row:
-                self.b.store(self._dot(c.decompose(row, extents), strides), self._row_place(self.b.sub(row, first)))
+            with c.numbered_positions(first, last, extents) as (row, at):
+                self.b.store(self._dot(at, strides), self._row_place(self.b.sub(row, first)))
 
     def _row_place(self, row: Any) -> Any:
         """Where the offset of a unit's row is."""
@@ -263,23 +263,24 @@ class _ContractEmitter:
     def _epilogue(self, position: Sequence[Any], row: Any, count: Any, column: Any, width: Any, out: Any) -> None:
         """Row by row; a whole panel without a loop over its vectors."""
         panel, lanes = self.kernel.panel, self.lanes
-        with self.c.loop(I64(0), count) as i, self._wanted_row(self.b.add(row, i)) as at:
+        with self._wanted_rows(row, count) as (number, at):
             axes = dict(enumerate([*position, *at]))
-            start = self.b.mul(i, I64(panel))
+            start = self.b.mul(self.b.sub(number, row), I64(panel))
             if panel % lanes:
                 self._tail(axes, out, start, column, I64(0), width)
             else:
                 self._whole_or_part(axes, out, start, column, width)
 
     @contextlib.contextmanager
-    def _wanted_row(self, row: Any) -> Iterator[list[Any]]:
-        """Positions along the axes of rows, where there is a result."""
-        at = self.c.decompose(row, [self.c.dim(d) for d in self.kernel.row_extents])
-        if self.kernel.wanted is None:
-            yield at
-            return
-        with self.c.when(self.b.icmp_signed("<", at[-1], self.c.dim(self.kernel.wanted))):
-            yield at
+    def _wanted_rows(self, first: Any, count: Any) -> Iterator[tuple[Any, list[Any]]]:
+        """Rows for which there are results: their numbers, and positions along the axes of rows."""
+        extents = [self.c.dim(d) for d in self.kernel.row_extents]
+        with self.c.numbered_positions(first, self.b.add(first, count), extents) as (row, at):
+            if self.kernel.wanted is None:
+                yield row, at
+                return
+            with self.c.when(self.b.icmp_signed("<", at[-1], self.c.dim(self.kernel.wanted))):
+                yield row, at
 
     def _divides(self, size: int) -> bool:
         """Whether the columns are whole pieces of `size`, as far as known: then no code is made for a last piece that is smaller."""

@@ -50,7 +50,7 @@ class _UnitEmitter(LoopEmitter):
         elif kernel.in_strips:
             extents = [*extents[:-2], self._blocks(extents[-2], STRIP), self._blocks(extents[-1], VECTOR_BLOCK)]
         elif by_row:
-            extents = [*extents[:-1], self._blocks(extents[-1], VECTOR_BLOCK)]
+            extents = [*extents[:-1], self._blocks(extents[-1], kernel.lane_block)]
         with c.positions(self.begin, self.end, extents) as position:
             if kernel.across:
                 self._turned_rows(position)
@@ -102,13 +102,13 @@ class _UnitEmitter(LoopEmitter):
     # -- lanes along a row axis --------------------------------------------------------------------------------------------
 
     def _row_lanes(self, position: list[Any]) -> None:
-        """VECTOR_BLOCK neighbouring rows: whole vectors of them, then the rest.
+        """A block of neighbouring rows: whole vectors of them, then the rest.
 
         Where bodies are long chains of operations, two vectors at a time come first: while one waits for a result the other works.
         """
-        axis, extent = self.kernel.rows - 1, self.extents[self.kernel.rows - 1]
-        start = self.b.mul(position[-1], I64(VECTOR_BLOCK))
-        stop = self.c.minimum(self.b.add(start, I64(VECTOR_BLOCK)), extent)
+        axis, extent, block = self.kernel.rows - 1, self.extents[self.kernel.rows - 1], I64(self.kernel.lane_block)
+        start = self.b.mul(position[-1], block)
+        stop = self.c.minimum(self.b.add(start, block), extent)
         outer = dict(enumerate(position[:-1]))
         widths = (2 * self.lanes, self.lanes) if self._has_long_chains() else (self.lanes,)
         self._along(start, stop, widths, lambda j, lanes: self._stages({**outer, axis: j}, lanes))

@@ -16,6 +16,10 @@ from ..ir.loops import Stage
 ROW_SLACK = 64  # rows of accumulators after a block's last: a micro-kernel stores whole blocks
 ACROSS_BLOCK = 16  # elements of the axis that turned results lie along
 VECTOR_BLOCK = 512  # elements of the vectorised row axis that one unit of work covers
+REDUCED_BLOCK = (
+    128  # the same where each element is a long reduction: of 512 channels of a sequence threads have four units to share
+)
+LONG = 64  # columns of such a one
 STRIP = 4  # neighbours along the axis before it whose sums are done together
 MOST_TAPS = 16  # columns of the last axis that are written out one after another
 
@@ -24,7 +28,7 @@ MOST_TAPS = 16  # columns of the last axis that are written out one after anothe
 class LoopKernel:
     """A loop program over flat memory. inputs, outputs: dtypes of the operands. vector: the axis that lanes run along.
 
-    A unit of work (what threads share) is a row; when `vector` is a row axis, VECTOR_BLOCK elements of it. across: the axis before it
+    A unit of work (what threads share) is a row; when `vector` is a row axis, `lane_block` elements of it. across: the axis before it
     is what results lie along: blocks of both are turned in registers, and a unit covers ACROSS_BLOCK elements of it; or STRIP elements
     where the kernel is done in strips.
     """
@@ -45,7 +49,15 @@ class LoopKernel:
             outer = product(self.extents[: self.rows - 2])
             blocks = ceildiv(self.extents[self.rows - 2], ACROSS_BLOCK if self.across else STRIP)
             return outer * blocks * ceildiv(self.extents[self.vector], VECTOR_BLOCK)
-        return product(self.extents[: self.rows - 1]) * ceildiv(self.extents[self.vector], VECTOR_BLOCK)
+        return product(self.extents[: self.rows - 1]) * ceildiv(self.extents[self.vector], self.lane_block)
+
+    @property
+    def lane_block(self) -> int:
+        """Elements of the vectorised row axis that a unit of work covers."""
+        columns = product(self.extents[self.rows :])
+        long = not isinstance(columns, int) or columns >= LONG
+        reduces = any(s.kind == "reduce" for s in self.stages)
+        return REDUCED_BLOCK if reduces and long and not (self.across or self.in_strips) else VECTOR_BLOCK
 
     @property
     def in_strips(self) -> bool:

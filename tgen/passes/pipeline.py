@@ -23,9 +23,11 @@ from .frames import frames
 from .inline import inline
 from .integers import cycles_on, integers
 from .layout import layout
+from .lookups import lookups
 from .lower import lower
 from .narrow import narrow
 from .outside import outside
+from .partial import partial
 from .precision import faster_on, precision
 from .quantised import quantised
 from .rows import rows
@@ -59,10 +61,12 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("fold", fold),
         Pass("capture", capture),
         Pass("simplify", simplify),
+        Pass("lookups", lookups),
         Pass("layout", layout),
         Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
         Pass("integers", lambda g: integers(g, cycles=cycles_on(target))),
         Pass("divisions", divisions),
+        Pass("partial", partial),
         Pass("frames", frames),
         Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
