@@ -66,7 +66,7 @@ def _chosen(a: Value, b: Value) -> Value | None:
 
 def done_to_all(node: Node, *inputs: Value) -> Value | None:
     """f(gather(t, i), c) = gather(f(t, c), i)"""
-    found = [v for v in inputs if isinstance(v.op, Gather) and v.op.axis == 0 and v.node.inputs[0].constant is not None]
+    found = [v for v in inputs if isinstance(v.op, Gather) and v.op.axis == 0 and _small(v.node.inputs[0])]
     if not found or len(node.types) != 1:
         return None
     table, places = found[0].node.inputs
@@ -86,12 +86,18 @@ def done_to_all(node: Node, *inputs: Value) -> Value | None:
     return make(node, Gather(0), make(node, Constant(Tensor(result))), places)
 
 
+def _small(table: Value) -> bool:
+    """Known, and no larger than what is made here; a larger one may not even have been computed yet."""
+    size = table.type.bytes
+    return isinstance(table.op, Constant) and isinstance(size, int) and size <= LARGEST
+
+
 def _for_all_rows(v: Value, places: Value, rank: int) -> np.ndarray | None:
     """The table of a lookup at `places`, or a constant that is the same for all of them; rank: of a row."""
     if isinstance(v.op, Gather) and v.op.axis == 0 and v.node.inputs[1] == places:
-        table = v.node.inputs[0].constant
-        return table if table is not None and table.ndim == rank + 1 else None
-    known = v.constant
-    if known is None or any(d != 1 for d in known.shape[: max(0, known.ndim - rank)]):
+        table = v.node.inputs[0]
+        return table.constant if _small(table) and table.type.rank == rank + 1 else None
+    if not _small(v) or any(d != 1 for d in v.type.shape[: max(0, v.type.rank - rank)]):
         return None
-    return known.reshape(known.shape[known.ndim - rank :] if known.ndim > rank else known.shape)
+    known = v.constant
+    return None if known is None else known.reshape(known.shape[max(0, known.ndim - rank) :])
