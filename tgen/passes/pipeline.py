@@ -27,7 +27,6 @@ from .lookups import lookups
 from .lower import lower
 from .narrow import narrow
 from .outside import outside
-from .partial import partial
 from .precision import faster_on, precision
 from .quantised import quantised
 from .rows import rows
@@ -66,7 +65,6 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("precision", lambda g: precision(g, level, bf16_products=faster_on(target))),
         Pass("integers", lambda g: integers(g, cycles=cycles_on(target))),
         Pass("divisions", divisions),
-        Pass("partial", partial),
         Pass("frames", frames),
         Pass("cse", cse),  # also the parts of an operand of several products
         Pass("lower", lower),
