@@ -42,14 +42,11 @@ def masked_store(b: Any, vector: Any, pointer: Any, align: int, mask: Any) -> No
     from it.
     """
     i32 = ll.IntType(32)
-    if _WIDTHS.get(str(vector.type.element), 32) < 32:
+    if str(vector.type.element) in ("i8", "i16", "half"):
         mask = b.bitcast(_hidden(b, b.bitcast(mask, ll.IntType(vector.type.count))), mask.type)
     name = f"llvm.masked.store.v{vector.type.count}{_short(vector.type.element)}.p0"
     function = declare(b.module, name, ll.VoidType(), [vector.type, pointer.type, i32, mask.type])
     b.call(function, [vector, pointer, ll.Constant(i32, align), mask])
-
-
-_WIDTHS = {"i8": 8, "i16": 16, "half": 16}
 
 
 def _hidden(b: Any, x: Any) -> Any:

@@ -27,7 +27,8 @@ class Target:
 
     needs: CPU features the code uses. tiles: multiply-accumulate instructions, best first for a tie. spin_hint: LLVM IR line of the
     instruction that waits politely. uses_tiles: the process must ask the kernel's permission (AMX). converts_f16: has an
-    instruction between float16 and float32. masks: loads and stores some lanes of a vector as fast as all. clock: the register that counts time ("": LLVM's cycle counter will do).
+    instruction between float16 and float32. masks: loads and stores some lanes of a vector as fast as all. clock: the register that
+    counts time ("": LLVM's cycle counter will do).
     """
 
     name: str

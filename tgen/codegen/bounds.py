@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.dims import DimLike
 from ..ir.dtypes import F32
 from ..ir.expr import Call, Const, Expr, Load, Size, affine, transform
 from ..ir.loops import Stage, identity
@@ -26,7 +27,7 @@ class Limit:
 
     place: Expr
     step: int
-    extent: Expr | None
+    extent: DimLike | None
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Bounds:
             if limit.extent is None:
                 first = c.maximum(first, c.b.sdiv(c.b.sub(up, rest), I64(limit.step)))
             else:
-                n = c.dim(limit.extent.dim if isinstance(limit.extent, Size) else int(limit.extent.value))  # type: ignore[attr-defined]
-                last = c.minimum(last, c.b.sdiv(c.b.add(c.b.sub(n, rest), up), I64(limit.step)))
+                beyond = c.b.add(c.b.sub(c.dim(limit.extent), rest), up)
+                last = c.minimum(last, c.b.sdiv(beyond, I64(limit.step)))
         return first, last
 
 
@@ -79,14 +80,19 @@ def _limit(conjunct: Expr, columns: range, alike: Collection[int]) -> tuple[int,
         return None
     place, bound = conjunct.operands
     form = affine(place)
-    low = conjunct.fn == "ge" and isinstance(bound, Const) and bound.value == 0
-    if form is None or not (low or (conjunct.fn == "lt" and isinstance(bound, (Const, Size)))):
+    if form is None or not isinstance(bound, (Const, Size)):
+        return None
+    low = conjunct.fn == "ge"
+    if low and not (isinstance(bound, Const) and bound.value == 0):
         return None
     among = [axis for axis in form[0] if axis >= columns.start]
     if len(among) != 1 or among[0] not in columns or any(axis in form[0] for axis in alike):
         return None
     step = form[0][among[0]]
-    return (among[0], Limit(place, step, None if low else bound)) if isinstance(step, int) and step > 0 else None
+    if not isinstance(step, int) or step <= 0:
+        return None
+    extent = bound.dim if isinstance(bound, Size) else int(bound.value)
+    return among[0], Limit(place, step, None if low else extent)
 
 
 def _rest(c: FunctionContext, place: Expr, axes: Mapping[int, Any], axis: int) -> Any:

@@ -135,9 +135,7 @@ class Emitter:
             return self.load(x.dtype, pointer, clamped)
         type_ = ll.VectorType(register_type(x.dtype), lanes)
         slot = self.c.slot(type_, ll.Constant(type_, ll.Undefined) if count > 1 else ll.Constant(type_, None))
-        every = (
-            holds if count == 1 else self._all(holds if self.active is None else self.b.or_(holds, self.b.not_(self.mask())), lanes)
-        )
+        every = holds if count == 1 else self._all(holds, lanes)
         with self.c.when(every):
             self.b.store(self.spread(self.load(x.dtype, pointer, free), lanes), slot)
         if count > 1:
@@ -146,6 +144,9 @@ class Emitter:
         return self.b.load(slot, typ=type_), lanes
 
     def _all(self, condition: Any, lanes: int) -> Any:
+        """Whether it holds in all lanes that exist."""
+        if self.active is not None:
+            condition = self.b.or_(condition, self.b.not_(self.mask()))
         name = f"llvm.vector.reduce.and.v{lanes}i1"
         return self.b.call(declare(self.b.module, name, ll.IntType(1), [ll.VectorType(ll.IntType(1), lanes)]), [condition])
 

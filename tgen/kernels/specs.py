@@ -16,9 +16,7 @@ from ..ir.loops import Stage
 ROW_SLACK = 64  # rows of accumulators after a block's last: a micro-kernel stores whole blocks
 ACROSS_BLOCK = 16  # elements of the axis that turned results lie along
 VECTOR_BLOCK = 512  # elements of the vectorised row axis that one unit of work covers
-REDUCED_BLOCK = (
-    128  # the same where each element is a long reduction: of 512 channels of a sequence threads have four units to share
-)
+REDUCED_BLOCK = 128  # the same where each element is a long reduction: of 512 channels threads have four units to share
 LONG = 64  # columns of such a one
 STRIP = 4  # neighbours along the axis before it whose sums are done together
 MOST_TAPS = 16  # columns of the last axis that are written out one after another

@@ -9,6 +9,7 @@ few elements of every row, and an input must be copied anyway: such a padding st
 from __future__ import annotations
 
 from ..ir.builder import Builder
+from ..ir.dims import DimLike
 from ..ir.graph import Constant, Graph, Input, Node, Value, map_graph
 from ..ir.ops.generate import Pad
 from .moves import source
@@ -33,17 +34,13 @@ def _framed(node: Node, inputs: tuple[Value, ...]) -> Value | None:
     with build.origin(node.origin):
         fill = build.reshape(fill, shape=())
         for axis in reversed(range(len(widths))):
-            parts = [_part(build, whole, fill, axis, w) for w in widths[axis]]
-            whole = (
-                build.concat(*(p for p in (parts[0], whole, parts[1]) if p is not None), axis=axis) if any(widths[axis]) else whole
-            )
+            before, after = (_sides(build, whole, fill, axis, width) for width in widths[axis])
+            if before or after:
+                whole = build.concat(*before, whole, *after, axis=axis)
     return whole
 
 
-def _part(build: Builder, whole: Value, fill: Value, axis: int, width: object) -> Value | None:
-    """So many rows of fill on one side of an axis."""
-    if not width:
-        return None
+def _sides(build: Builder, whole: Value, fill: Value, axis: int, width: DimLike) -> list[Value]:
+    """So many rows of fill beside an axis, if there are any."""
     shape = tuple(width if k == axis else d for k, d in enumerate(whole.type.shape))
-    part: Value = build.expand(fill, shape=shape)
-    return part
+    return [build.expand(fill, shape=shape)] if width != 0 else []
