@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,9 +34,9 @@ def sorted_graph() -> Graph:
     return b.build()
 
 
-def both(graph: Graph, folder: Path, subnormals: str = "auto", **options: object) -> tuple[tgen.Executable, tgen.Executable]:
+def both(graph: Graph, folder: Path, subnormals: str = "auto", **options: Any) -> tuple[tgen.Executable, tgen.Executable]:
     """(just in time, ahead of time)"""
-    built = tgen.build(graph, folder, name="model", subnormals=subnormals, **options)  # type: ignore[arg-type]
+    built = tgen.build(graph, folder, name="model", subnormals=subnormals, **options)
     return tgen.compile(graph, threads=2, subnormals=subnormals), tgen.load(built.files[0], threads=2)
 
 
