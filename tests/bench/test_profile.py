@@ -12,7 +12,7 @@ from tests.native import host
 from tgen.bench.native import NativeRun
 from tgen.bench.page import page, ticks
 from tgen.bench.profile import Profile, profile
-from tgen.bench.timeline import shares, spans, typical
+from tgen.bench.timeline import complete, shares, spans, typical
 from tgen.bench.units import bytes_text, rate_text, seconds_text
 from tgen.cli import main
 from tgen.compiler import compile_graph
@@ -41,6 +41,19 @@ def test_a_thread_ahead_takes_no_time() -> None:
     """Thread 1 has nothing to do in phase 1 and is through with it before thread 0 begins."""
     got = shares(np.array([[[[0, 10], [10, 20]], [[0, 5], [5, 5]]]], float), [0, 1])
     assert got.seconds.tolist() == [10, 10] and got.dead.tolist() == [0, 0]
+
+
+def test_loops_and_sections() -> None:
+    """Phase 1 begins a loop of which the last turn is seen; phases 2 and 3 are sections, each one thread's."""
+    times = np.array([[[[0, 4], [90, 94], [95, 99], [99, 99]], [[0, 2], [90, 92], [99, 99], [95, 97]]]], float)
+    got = shares(times, [0, 1, 2, 3], heads={1}, beside={2: 2, 3: 2})
+    assert got.seconds.tolist() == [4, 4, 2, 1] and got.dead.tolist() == [0, 0, 0, 0]
+
+
+def test_who_takes_no_part() -> None:
+    """Thread 1 has none in step 0, nobody in step 1, thread 0 none in step 2."""
+    clock = np.array([[[[5, 9], [0, 0], [0, 0]], [[0, 0], [0, 0], [11, 14]]]])
+    assert complete(clock).tolist() == [[[[5, 9], [9, 9], [14, 14]], [[9, 9], [9, 9], [11, 14]]]]
 
 
 def test_counted_code_computes_the_same(model) -> None:

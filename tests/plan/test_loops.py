@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
+from tests.meetings import meetings
 from tests.native import build_executable, host, runnable_targets
 from tests.sharing import everything_shared, executables
 from tgen.compiler import compile_graph
@@ -110,6 +113,70 @@ def test_one_turn_is_no_loop(t: DimLike | str, u: DimLike | str, loops: int, rng
     found = build_executable(graph).run(given)
     for name, wanted in evaluate(graph, given).items():
         np.testing.assert_allclose(found[name], wanted, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def directions(counts: tuple[DimLike | str, DimLike | str] = ("t", "t"), widths: tuple[int, int] = (48, 40)) -> Graph:
+    """Two recurrent layers that need nothing of each other; each turn of the second has a loop over the two halves of its state."""
+    rng = np.random.default_rng(4)
+    b = Builder("directions")
+    for k, (count, width) in enumerate(zip(counts, widths)):
+        x, state = b.input(f"x{k}", "f32", (count, "n", width)), b.input(f"h{k}", "f32", ("n", width))
+        known = rng.standard_normal((width, width)).astype(np.float32) / np.float32(np.sqrt(width))
+        last, rows = repeated(b, partial(_turn, known, k == 1), [state], [x])
+        b.output(f"last{k}", last)
+        b.output(f"rows{k}", rows)
+    return b.build()
+
+
+def _turn(weights: np.ndarray, loops: bool, b: Builder, h: Value, e: Value) -> list[Value]:
+    new = b.tanh(b.add(b.matmul(h, weights), e))
+    if loops:
+        half = weights.shape[0] // 2
+        halves = b.reshape(new, shape=(2, new.type.shape[0], half))
+        start = b.slice(e, axes=(1,), starts=(0,), sizes=(half,), steps=(1,))
+        total, _ = repeated(b, lambda i, s, part: [i.add(s, i.tanh(part)), i.mul(part, s)], [start], [halves])
+        new = b.add(new, b.concat(total, total, axis=1))
+    return [new, new]
+
+
+def test_directions_are_sections(rng: np.random.Generator) -> None:
+    """Each is one thread's; what they write is not the other's; all numbers of threads give the same bits."""
+    graph = directions()
+    plan = compile_graph(graph, host(), "highest").plan
+    (sections,) = plan.sections
+    assert len(sections.starts) == 2 and "each one thread's" in str(plan)
+    assert [loop.first for loop in plan.loops][:1] == [sections.first] and len(plan.loops) == 3
+    apart = [
+        [step for step in plan.steps if first <= step.phase < end] for first, end in pairwise((*sections.starts, sections.last + 1))
+    ]
+    for one, other in product(*apart):
+        assert meetings(plan, one, other, {"t": 5, "n": 3}) == []
+    with everything_shared():
+        several = executables(graph, (1, 2, 3, 4))
+        for sizes in ({"t": 5, "n": 3}, {"t": 1, "n": 1}, {"t": 0, "n": 4}, {"t": 9, "n": 17}):
+            given = feeds(graph, rng, **sizes)
+            results = [executable.run(given) for executable in several for _ in range(3)]
+            for name, wanted in evaluate(graph, given).items():
+                np.testing.assert_allclose(results[0][name], wanted, rtol=1e-4, atol=1e-5, err_msg=name)
+                assert all(np.array_equal(r[name], results[0][name]) for r in results)
+
+
+OTHERS: dict[str, Callable[[], Graph]] = {
+    "of other lengths": lambda: directions(("t", "u")),
+    "of other sizes": lambda: directions(widths=(64, 256)),
+    "of much work a turn": lambda: directions(widths=(1024, 1024)),
+    "one alone": cell,
+}
+
+
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
+def test_what_is_no_section(make: Callable[[], Graph], rng: np.random.Generator) -> None:
+    graph = make()
+    assert compile_graph(graph, host(), "highest").plan.sections == ()
+    given = feeds(graph, rng, t=2, u=3, n=2)
+    found = build_executable(graph).run(given)
+    for name, wanted in evaluate(graph, given).items():
+        np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
 def test_constants_are_packed_inside() -> None:

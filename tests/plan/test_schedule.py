@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.graphs import feeds
+from tests.meetings import meetings
 from tests.native import host
 from tests.sharing import everything_shared, executables
 from tgen.compiler import compile_graph
 from tgen.ir.builder import Builder
-from tgen.ir.dims import DimLike, evaluate_dim, symbol
+from tgen.ir.dims import DimLike, symbol
 from tgen.ir.dtypes import F32
 from tgen.ir.evaluate import evaluate
 from tgen.ir.expr import Load, index
@@ -63,35 +64,8 @@ def _value(b: Builder, kind: int, x: Value, y: Value, seed: int) -> Value:
 
 
 def conflicts(plan: Plan, sizes: dict[str, int]) -> list[tuple[str, str]]:
-    """Operands of different steps of a phase that share bytes, one of them written. Parts of joins are apart by construction."""
-    found = []
-    for phase in plan.phases:
-        for one, other in combinations(phase, 2):
-            for a, writes_a in _accesses(plan, one):
-                for b, writes_b in _accesses(plan, other):
-                    if (writes_a or writes_b) and _meet(plan, a, b, sizes):
-                        found.append((str(a), str(b)))
-    return found
-
-
-def _accesses(plan: Plan, step: Step) -> list[tuple[Operand, bool]]:
-    first_output = len(step.operands) - len(plan.kernels[step.kernel].outputs)
-    return [(o, k >= first_output) for k, o in enumerate(step.operands)]
-
-
-def _meet(plan: Plan, a: Operand, b: Operand, sizes: dict[str, int]) -> bool:
-    if a.buffer == b.buffer:
-        return all(p == q for p, q in zip(a.part, b.part))
-    x, y = plan.buffers[a.buffer], plan.buffers[b.buffer]
-    if (x.kind, x.index) != (y.kind, y.index):
-        return False
-    (x0, x1), (y0, y1) = (_span(buffer, sizes) for buffer in (x, y))
-    return x0 < y1 and y0 < x1
-
-
-def _span(buffer: Buffer, sizes: dict[str, int]) -> tuple[int, int]:
-    start = evaluate_dim(buffer.offset, sizes)
-    return start, start + evaluate_dim(buffer.bytes, sizes)
+    """Operands of different steps of a phase that share bytes, one of them written."""
+    return [found for phase in plan.phases for one, other in combinations(phase, 2) for found in meetings(plan, one, other, sizes)]
 
 
 def reversed_phases(plan: Plan) -> Plan:

@@ -24,7 +24,7 @@ from ..targets.target import Target
 from .calibrate import Ceilings, measure
 from .inputs import random_feeds, sizes
 from .native import NativeRun
-from .timeline import shares, spans, typical
+from .timeline import complete, shares, spans, typical
 from .work import describe_step, work_of_step
 
 UNNAMED = "(made by a pass)"  # where no node or layer of the model is behind a step
@@ -187,9 +187,9 @@ def _run(counted: NativeRun, plain: NativeRun, seconds: float) -> _Runs:
         walls.append(_seconds(counted))
         times.append(counted.times.copy())
         alone.append(_seconds(plain))
-    cycles = np.stack(times)
+    cycles = complete(np.stack(times))
     per_second = (cycles[-1, 0, 0, 0] - cycles[0, 0, 0, 0]) / (starts[-1] - starts[0])
-    parts = (cycles[:, :, 0, 0] != 0).sum(1)
+    parts = np.stack([run.any((1, 2)).sum() for run in times])
     whole = parts == parts.max()
     chosen = cycles[whole, : parts.max()]
     since = (chosen - chosen[:, :1, :1, :1]).astype(np.float64)
@@ -209,7 +209,10 @@ def _memory(plan: Plan, values: Mapping[str, int], threads: int) -> dict[str, in
 
 
 def _rows(plan: Plan, values: Mapping[str, int], times: np.ndarray, target: Target, ceilings: Ceilings) -> tuple[StepRow, ...]:
-    found = shares(times, [step.phase for step in plan.steps])
+    threads = times.shape[1]
+    heads = {loop.first for loop in plan.loops}
+    beside = {k: min(threads, len(each.starts)) for each in plan.sections for k in range(each.first, each.last + 1)}
+    found = shares(times, [step.phase for step in plan.steps], heads, beside)
     turns = [evaluate_dim(plan.times(step.phase), values) for step in plan.steps]  # a step in a loop is measured in its last turn
     whole = ((found.seconds + found.dead) * turns).sum()
     vector = next(t.name for t in target.tiles if t.a is F32 and t.accumulate is F32)
@@ -220,7 +223,7 @@ def _rows(plan: Plan, values: Mapping[str, int], times: np.ndarray, target: Targ
         floor = ceilings.floor_seconds(work.done, work.weights, work.near, peak=peak, held=plan.weight_bytes)
         n = turns[number]
         took, busy, dead = (float(x[number]) * n for x in (found.seconds, found.busy, found.dead))
-        what, idle = describe_step(plan.kernels[kernel], values), max(0.0, times.shape[1] * took - busy)
+        what, idle = describe_step(plan.kernels[kernel], values), max(0.0, threads * took - busy)
         rows.append(
             StepRow(
                 number, 1, kernel, step.phase, step.origin, what, took, took / whole, busy, idle, dead,

@@ -3,8 +3,8 @@
     void run(ptr frame, i64 threads)          frame: see `Frame`
 
 Threads claim chunks of a step (see `share`), so a thread slowed by a neighbour does not hold up the others; a barrier stands between
-phases. A phase of little work is thread 0's alone, and between two of these there is no barrier. A run on one thread has neither
-counters nor barriers. All threads round to nearest, and keep subnormals or take them for zeros as the program says, whatever the caller's
+phases. A phase of little work is thread 0's alone, and between two of these there is no barrier; a section is one thread's. A run on
+one thread has neither counters nor barriers. All threads round to nearest, and keep subnormals or take them for zeros as the program says, whatever the caller's
 mode is.
 """
 
@@ -21,7 +21,7 @@ import llvmlite.ir as ll
 from ..frame import INTERRUPTED, RUNTIME_BYTES, Frame
 from ..ir.dims import DimLike
 from ..kernels.specs import Kernel, RoutineKernel, tiles_of
-from ..plan.types import Buffer, Definition, Fork, Loop, Operand, Plan, Step, segment_of
+from ..plan.types import Buffer, Definition, Fork, Loop, Operand, Plan, Range, Sections, Step, segment_of
 from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
@@ -101,6 +101,7 @@ class _Program:
     def __init__(self, module: ll.Module, plan: Plan, target: Target, kernels: Sequence[ll.Function], profile: bool) -> None:
         self.profile = profile
         self.module, self.plan, self.target, self.kernels = module, plan, target, kernels
+        self.alone = False  # whether what is emitted is one thread's, so it waits for nobody
         self.frame = frame_of(plan)
         symbols = _symbols(plan)
         self.c = FunctionContext(module, "program", [I64, I64, PTR], symbols, target.feature_string)
@@ -149,7 +150,7 @@ class _Program:
             e.store(value, e.gep(array, [I64(k)], source_etype=I64))
         return array
 
-    def _phases(self, first: int, end: int, ranges: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
+    def _phases(self, first: int, end: int, ranges: Sequence[Range], before: frozenset[int]) -> frozenset[int]:
         """Phases from `first` up to `end`, of which `ranges` are loops and forks. before: phases that may have been the last one when this
         begins; the result: those that may have been when it is over.
         """
@@ -168,11 +169,29 @@ class _Program:
                     inside = [
                         each for each in ranges if each is not outer and outer.first <= each.first and each.last <= outer.last
                     ]
-                    before = self._loop(outer, inside, before) if isinstance(outer, Loop) else self._fork(outer, inside, before)
+                    before = self._range(outer, inside, before)
                     phase = outer.last + 1
         return before
 
-    def _loop(self, loop: Loop, inside: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
+    def _range(self, outer: Range, inside: Sequence[Range], before: frozenset[int]) -> frozenset[int]:
+        if isinstance(outer, Loop):
+            return self._loop(outer, inside, before)
+        return self._fork(outer, inside, before) if isinstance(outer, Fork) else self._sections(outer, inside, before)
+
+    def _sections(self, sections: Sections, inside: Sequence[Range], before: frozenset[int]) -> frozenset[int]:
+        """Thread k does sections k, k + threads, …"""
+        c = self.c
+        if before:
+            self._wait()
+        self.alone = True
+        for number, (first, end) in enumerate(itertools.pairwise((*sections.starts, sections.last + 1))):
+            within = [each for each in inside if first <= each.first and each.last < end]
+            with c.when(c.b.icmp_signed("==", c.b.urem(I64(number), self.threads), self.thread)):
+                self._phases(first, end, within, frozenset())
+        self.alone = False
+        return frozenset(range(sections.first, sections.last + 1))
+
+    def _loop(self, loop: Loop, inside: Sequence[Range], before: frozenset[int]) -> frozenset[int]:
         c = self.c
         ends = frozenset(range(loop.first, loop.last + 1) if inside else (loop.last,))  # what is inside may be passed over
         place = self._own(loop.symbol)
@@ -185,7 +204,7 @@ class _Program:
                 self._phases(loop.first, loop.last + 1, inside, before | ends)
         return before | ends
 
-    def _while(self, loop: Loop, condition: Operand, place: Any, inside: Sequence[Loop | Fork]) -> None:
+    def _while(self, loop: Loop, condition: Operand, place: Any, inside: Sequence[Range]) -> None:
         """Turns as long as the condition holds, which all threads read when all is done that may write it."""
         c = self.c
         head, look, body, done = (c.function.append_basic_block(name) for name in ("head", "look", "turn", "done"))
@@ -222,7 +241,7 @@ class _Program:
     def _holds(self, condition: Operand) -> Any:
         return self.c.b.icmp_signed("!=", self.c.b.load(self._place(condition), typ=I8), I8(0))
 
-    def _fork(self, fork: Fork, inside: Sequence[Loop | Fork], before: frozenset[int]) -> frozenset[int]:
+    def _fork(self, fork: Fork, inside: Sequence[Range], before: frozenset[int]) -> frozenset[int]:
         """All threads look at the condition when all is done that may write it; so nothing is under way where either way begins."""
         c = self.c
         self._wait()
@@ -275,7 +294,11 @@ class _Program:
                 c.b.store(self._base(buffer), self._word(c.b, Frame.HEADER + self.frame.inputs + output))
 
     def _small(self, phase: int, steps: Sequence[Step]) -> bool | ll.Value:
-        """Whether a phase is not worth sharing, known or an i1; where that depends on what a run finds out it is taken to be."""
+        """Whether a phase is not worth sharing, known or an i1; where that depends on what a run finds out it is taken to be. Phases of
+        sections are not thread 0's, so who comes after them waits.
+        """
+        if any(sections.first <= phase <= sections.last for sections in self.plan.sections):
+            return False
         work = sum((self.plan.kernels[step.kernel].work for step in steps), 0)
         if segment_of(self.plan.extents, work):
             return False
@@ -297,7 +320,7 @@ class _Program:
 
     def _wait(self, needless: bool | ll.Value = False) -> None:
         """A barrier, unless there is but one thread or it is needless."""
-        if needless is True:
+        if needless is True or self.alone:
             return
         c = self.c
         with c.when(self.several if needless is False else c.b.and_(self.several, c.b.not_(needless))):
@@ -305,7 +328,9 @@ class _Program:
 
     def _phase(self, steps: Iterable[tuple[int, Step]], small: bool | ll.Value) -> None:
         b = self.c.b
-        if isinstance(small, bool):
+        if self.alone:
+            threads, mine = I64(1), None
+        elif isinstance(small, bool):
             threads, mine = (I64(1), self.first) if small else (self.threads, None)
         else:
             threads, mine = b.select(small, I64(1), self.threads), b.or_(self.first, b.not_(small))

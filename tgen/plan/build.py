@@ -25,7 +25,7 @@ from .contract import contract_kernel, least, row_stride, rows_apart, stays_in_c
 from .memory import ALIGNMENT
 from .reshape import reshaped
 from .schedule import Forked, Part, Repeated, lifetimes, scheduled
-from .types import Buffer, Case, Definition, Loop, Operand, Place, Plan, Step, segment_of, step_symbol
+from .types import Buffer, Case, Definition, Loop, Operand, Place, Plan, Sections, Step, segment_of, step_symbol
 
 
 def build(graph: Graph, equal: Sequence[tuple[DimLike, DimLike]] = ()) -> Plan:
@@ -115,8 +115,8 @@ class _Builder:
     def _finish(self, made: tuple[tuple[int, int], ...]) -> Plan:
         schedule = scheduled(self.steps, tuple(self.kernels), self.buffers)
         parts: list[Step | Definition] = [*schedule.definitions, *schedule.steps]
-        loops = [each for each in schedule.ranges if isinstance(each, Loop)]
-        lives = lifetimes(sorted(parts, key=lambda part: part.phase), self.buffers, loops)
+        around = [each for each in schedule.ranges if isinstance(each, (Loop, Sections))]
+        lives = lifetimes(sorted(parts, key=lambda part: part.phase), self.buffers, around)
         for _, number in made:
             lives[number] = dataclasses.replace(lives[number], last=schedule.phases)
         places, segments = segmented(lives, self.extents, (kernel.scratch for kernel in self.kernels), self.slack)

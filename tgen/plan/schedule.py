@@ -16,10 +16,13 @@ from collections.abc import Mapping, Sequence
 from ..ir.dims import DimLike, evaluate_dim, nonnegative, symbols
 from ..kernels.specs import Kernel
 from .memory import Lifetime, layout
-from .types import Buffer, Definition, Fork, Loop, Operand, Step
+from .types import Buffer, Definition, Fork, Loop, Operand, Range, Sections, Step
 
 SAMPLE = 128  # of every symbol, where two schedules' memory is compared
 GROWTH = 1.25  # of the arena that fewer phases may cost
+GROWTH_FOR_SECTIONS = 3  # the same where loops are done beside each other by that
+MOST_WORK_ALONE = 1 << 20  # element operations of a turn that several threads do no faster, since they wait for each other
+ALIKE = 2  # how much larger the largest of such turns may be than the smallest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Schedule:
     """Steps phase by phase, ranges of phases, definitions before phases."""
 
     steps: list[Step] = dataclasses.field(default_factory=list)
-    ranges: list[Loop | Fork] = dataclasses.field(default_factory=list)
+    ranges: list[Range] = dataclasses.field(default_factory=list)
     definitions: list[Definition] = dataclasses.field(default_factory=list)
     phases: int = 0
 
@@ -72,7 +75,9 @@ class Forked:
 Part = Step | Repeated | Forked | Definition
 
 
-def _later(each: Loop | Fork, phases: int) -> Loop | Fork:
+def _later(each: Range, phases: int) -> Range:
+    if isinstance(each, Sections):
+        return Sections(tuple(start + phases for start in each.starts), each.last + phases)
     moved = dataclasses.replace(each, first=each.first + phases, last=each.last + phases)
     return dataclasses.replace(moved, middle=moved.middle + phases) if isinstance(moved, Fork) else moved
 
@@ -97,8 +102,17 @@ def _section(steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel
     in_order = _in_order(before)
     fewest = _fewest(steps, kernels, buffers, before)
     small = _arena(_with_phases(steps, in_order), buffers)
-    chosen = fewest if _arena(_with_phases(steps, fewest), buffers) <= small * GROWTH else in_order
+    gained = _beside(steps, fewest, kernels) > _beside(steps, in_order, kernels)
+    most = small * (GROWTH_FOR_SECTIONS if gained else GROWTH)
+    chosen = fewest if _arena(_with_phases(steps, fewest), buffers) <= most else in_order
     return _flat(_with_phases(steps, chosen), kernels, buffers)
+
+
+def _beside(steps: Sequence[Step | Repeated | Forked], phases: Sequence[int], kernels: Sequence[Kernel]) -> int:
+    """How many repeated blocks are done beside others by these phases."""
+    blocks = [(phase, step) for phase, step in zip(phases, steps) if not isinstance(step, Step)]
+    together = [[step for phase, step in blocks if phase == present] for present in {phase for phase, _ in blocks}]
+    return sum(len(group) for group in together if len(group) > 1 and _alone(group, kernels))
 
 
 def _flat(steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
@@ -109,12 +123,63 @@ def _flat(steps: Sequence[Step | Repeated | Forked], kernels: Sequence[Kernel], 
         plain = [dataclasses.replace(step, phase=0) for step in listed if isinstance(step, Step)]
         if plain:
             found.append(Schedule(plain, phases=1))
-        for block in (step for step in listed if not isinstance(step, Step)):
-            inside = _repeated(block, kernels, buffers) if isinstance(block, Repeated) else _forked(block, kernels, buffers)
-            if inside.phases:
-                inside.definitions = [d for d in inside.definitions if d.phase < inside.phases]  # nothing names the others
-                found.append(inside)
+        others = [step for step in listed if not isinstance(step, Step)]
+        blocks = [block for block in (_block(step, kernels, buffers) for step in others) if block.phases]
+        if len(blocks) > 1 and _alone(others, kernels):
+            found.append(_sections(blocks))
+        else:
+            for block in blocks:
+                found.append(block)
     return found
+
+
+def _block(block: Repeated | Forked, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
+    inside = _repeated(block, kernels, buffers) if isinstance(block, Repeated) else _forked(block, kernels, buffers)
+    inside.definitions = [d for d in inside.definitions if d.phase < inside.phases]  # nothing names the others
+    return inside
+
+
+def _alone(blocks: Sequence[Repeated | Forked], kernels: Sequence[Kernel]) -> bool:
+    """Whether a thread should do each of these by itself, beside the others: the two directions of a recurrent layer, say. Threads
+    that share a turn wait for each other several times, and a turn of theirs is not worth that.
+    """
+    turns = [_turn_work(block, kernels) for block in blocks]
+    counts = {block.count for block in blocks if isinstance(block, Repeated)}
+    if len(counts) > 1 or any(turn is None for turn in turns):
+        return False
+    least, most = min(t for t in turns if t is not None), max(t for t in turns if t is not None)
+    return most <= min(MOST_WORK_ALONE, ALIKE * least)
+
+
+def _turn_work(block: Part, kernels: Sequence[Kernel]) -> float | None:
+    """Element operations of a turn where symbols are 1, roughly; None: threads must agree on something in it."""
+    if not isinstance(block, Repeated) or block.condition is not None:
+        return None
+    total = 0.0
+    for step in block.steps:
+        if isinstance(step, Step):
+            total += _at_least(kernels[step.kernel].work)
+        else:
+            inner = _turn_work(step, kernels)
+            if inner is None or not isinstance(step, Repeated):
+                return None
+            total += inner * _at_least(step.count)
+    return total
+
+
+def _at_least(dim: DimLike) -> int:
+    return evaluate_dim(dim, dict.fromkeys(symbols(dim), 1))
+
+
+def _sections(blocks: Sequence[Schedule]) -> Schedule:
+    """Blocks that need nothing of each other as sections."""
+    whole = Schedule()
+    starts = []
+    for block in blocks:
+        starts.append(whole.phases)
+        whole.append(block)
+    whole.ranges.insert(0, Sections(tuple(starts), whole.phases - 1))
+    return whole
 
 
 def _repeated(block: Repeated, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
@@ -133,14 +198,14 @@ def _forked(block: Forked, kernels: Sequence[Kernel], buffers: Sequence[Buffer])
     return whole
 
 
-def lifetimes(steps: Sequence[Part], buffers: Sequence[Buffer], loops: Sequence[Loop] = ()) -> dict[int, Lifetime]:
+def lifetimes(steps: Sequence[Part], buffers: Sequence[Buffer], around: Sequence[Loop | Sections] = ()) -> dict[int, Lifetime]:
     """First and last phase of each buffer of the arena: buffers of one phase never share bytes. What is used in a loop lives as long
-    as the loop: its next turn may read what this one left.
+    as the loop: its next turn may read what this one left; what is used in one of several sections as long as all: they are done at once.
     """
     found: dict[int, Lifetime] = {}
     for step in steps:
-        around = [loop for loop in loops if loop.first <= step.phase <= loop.last]
-        first, last = (around[0].first, around[0].last) if around else (step.phase, step.phase)
+        outer = next((each for each in around if each.first <= step.phase <= each.last), None)
+        first, last = (outer.first, outer.last) if outer else (step.phase, step.phase)
         for number in {o.buffer for o in step.operands if buffers[o.buffer].kind == "arena"}:
             found[number] = Lifetime(buffers[number].bytes, found[number].first if number in found else first, last)
     return found

@@ -117,6 +117,23 @@ class Fork:
 
 
 @dataclass(frozen=True)
+class Sections:
+    """The phases from each of `starts` up to the next one, or to `last`, need nothing of those from the others: each such section is one
+    thread's from its first phase to its last, so nobody waits in between.
+    """
+
+    starts: tuple[int, ...]
+    last: int
+
+    @property
+    def first(self) -> int:
+        return self.starts[0]
+
+
+Range = Loop | Fork | Sections
+
+
+@dataclass(frozen=True)
 class Definition:
     """Before `phase` begins `symbol` gets the value of the i64 at `operand`, segment `segment` of the arena (from 1) its memory.
 
@@ -175,7 +192,7 @@ class Plan:
     weight_bytes: int
     arena: DimLike
     scratch: DimLike
-    ranges: tuple[Loop | Fork, ...] = ()
+    ranges: tuple[Range, ...] = ()
     definitions: tuple[Definition, ...] = ()
     segments: tuple[Segment, ...] = ()
     made: tuple[tuple[int, int], ...] = ()
@@ -192,6 +209,10 @@ class Plan:
     def unbounded(self) -> bool:
         """Whether a run may have no end."""
         return any(loop.condition for loop in self.loops)
+
+    @property
+    def sections(self) -> tuple[Sections, ...]:
+        return tuple(each for each in self.ranges if isinstance(each, Sections))
 
     def defined_at(self, phase: int) -> tuple[Definition, ...]:
         """The definitions before a phase."""
@@ -232,7 +253,9 @@ class Plan:
             lines.append(f"  phase {step.phase} step {number}: {kernels} ({operands})  # {step.origin}")
         return "\n".join(lines)
 
-    def _range_text(self, each: Loop | Fork) -> str:
+    def _range_text(self, each: Range) -> str:
+        if isinstance(each, Sections):
+            return f"  phases {each.first} to {each.last}: sections from {', '.join(map(str, each.starts))}, each one thread's"
         if isinstance(each, Loop):
             while_ = f" while {self.buffers[each.condition.buffer]}+{each.condition.offset}" if each.condition else ""
             return f"  phases {each.first} to {each.last}: for {each.symbol} < {each.count}{while_}"
