@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..builder import Builder
 from ..dtypes import F32, I8, U8
 from ..errors import TypeMismatch
-from ..graph import Value
+from ..graph import Input, Value
 from ..op import op
 from ..types import TensorType
 from .recurrent import Lstm
@@ -20,12 +20,18 @@ PARAMETERS = 4  # scale and zero point of w, scale and zero point of r
 
 def dynamic_quantised(b: Builder, x: Value) -> tuple[Value, Value, Value]:
     """y (u8), scale, zero point (u8) of x = (y - zero)·scale, nearly; from the range of x stretched to hold 0."""
-    low = b.min(b.reduce_min(x, axes=None, keepdims=False), 0.0)
-    high = b.max(b.reduce_max(x, axes=None, keepdims=False), 0.0)
+    low, high = b.min(_of_all(b.reduce_min, x), 0.0), b.max(_of_all(b.reduce_max, x), 0.0)
     scale = b.div(b.sub(high, low), 255.0)
     zero = b.round(b.min(b.max(b.div(b.neg(low), scale), 0.0), 255.0))
     y = b.min(b.max(b.add(b.round(b.div(x, scale)), zero), 0.0), 255.0)
     return b.cast(y, to=U8), scale, b.cast(zero, to=U8)
+
+
+def _of_all(reduce: Callable[..., Value], x: Value) -> Value:
+    """Row by row first, if x is computed here: what computes a row finds its least and greatest, too, and threads share the rows."""
+    if x.type.rank > 1 and not isinstance(x.op, Input):
+        x = reduce(x, axes=(-1,), keepdims=False)
+    return reduce(x, axes=None, keepdims=False)
 
 
 def dynamic_product(b: Builder, x: Value, w: Value, scale: Value, zero: Value | None) -> Value:
