@@ -29,6 +29,17 @@ class Map:
 
 
 @dataclass(frozen=True)
+class Maps:
+    """out k[i...] = bodies[k], of several results of one shape; `shared`: what bodies have in common, `Kept(j)` in them and in later ones.
+
+    For transforms of small tiles, whose results are different sums of the same elements.
+    """
+
+    shared: tuple[Expr, ...]
+    bodies: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
 class Reduce:
     """out = finish(combine over the reduced axes of body).
 
@@ -122,7 +133,7 @@ class Choice:
     no: Graph
 
 
-Form = Map | Reduce | Contract | Reshape | Join | Scatter | Routine | Repeat | Choice
+Form = Map | Maps | Reduce | Contract | Reshape | Join | Scatter | Routine | Repeat | Choice
 
 
 def broadcast_index(source: TensorType, rank: int, axes: Sequence[Expr]) -> tuple[Expr, ...]:

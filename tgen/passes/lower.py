@@ -1,6 +1,6 @@
 """lower: every op with a form becomes what kernels are made of.
 
-Map, Reduce → `loops`;  Contract → `contraction`;  Reshape, Join and Scatter stay as they are: they place memory.
+Map, Maps, Reduce → `loops`;  Contract → `contraction`;  Reshape, Join and Scatter stay as they are: they place memory.
 After this pass nobody asks which operator a node was.
 """
 
@@ -13,7 +13,7 @@ from ..ir.dims import DimLike
 from ..ir.dtypes import F32, I64, DType
 from ..ir.errors import Unsupported
 from ..ir.expr import Arg, Expr, Index, Kept, Load, cast, const, index, transform
-from ..ir.forms import Contract, Map, Reduce, broadcast_index
+from ..ir.forms import Contract, Map, Maps, Reduce, broadcast_index
 from ..ir.graph import Graph, Node, Value, map_graph
 from ..ir.loops import LoopProgram, Stage
 from ..ir.op import Op
@@ -23,16 +23,19 @@ from .inline import compact
 
 
 def lower(graph: Graph) -> Graph:
-    """evaluate(lower(g)) == evaluate(g); no node of the result has a Map, Reduce or Contract form."""
+    """evaluate(lower(g)) == evaluate(g); no node of the result has a Map, Maps, Reduce or Contract form."""
     return map_graph(graph, rebuild=_lower_node)
 
 
-def _lower_node(node: Node, inputs: tuple[Value, ...]) -> Value | None:
+def _lower_node(node: Node, inputs: tuple[Value, ...]) -> Value | list[Value] | None:
     types = tuple(v.type for v in inputs)
     form = node.op.form(*types)
     if isinstance(form, Map):
         program, operands = compact(map_program(form.body, node.types[0], types).program, inputs)
         return Value(Node(Loops(program), operands, node.origin))
+    if isinstance(form, Maps):
+        program, operands = compact(maps_program(form, node.types, types).program, inputs)
+        return list(Node(Loops(program), operands, node.origin).results)
     if isinstance(form, Reduce):
         return Value(Node(reduce_program(form, node.types[0], types), inputs, node.origin))
     if isinstance(form, Contract):
@@ -50,15 +53,22 @@ def loop_axes(shape: Sequence[DimLike]) -> tuple[list[Expr], list[int]]:
 
 def map_program(body: Expr, result: TensorType, operands: Sequence[TensorType]) -> Loops:
     """out[i...] = body as a program without columns; axes of extent 1 have no loop."""
-    axes, looped = loop_axes(result.shape)
+    return maps_program(Maps((), (body,)), [result], operands)
+
+
+def maps_program(form: Maps, results: Sequence[TensorType], operands: Sequence[TensorType]) -> Loops:
+    """The same for several results of one shape."""
+    shape = results[0].shape
+    axes, looped = loop_axes(shape)
 
     def place(x: Expr) -> Expr | None:
         if isinstance(x, Index):
             return axes[x.axis]
-        return Load(x.dtype, x.operand, broadcast_index(operands[x.operand], result.rank, axes)) if isinstance(x, Arg) else None
+        return Load(x.dtype, x.operand, broadcast_index(operands[x.operand], len(shape), axes)) if isinstance(x, Arg) else None
 
-    stage = Stage("once", transform(body, place), output=0, index=tuple(axes))
-    return Loops(LoopProgram(tuple(result.shape[k] for k in looped), len(looped), (stage,), (result,)))
+    stages = [Stage("once", transform(body, place)) for body in form.shared]
+    stages += [Stage("once", transform(body, place), output=k, index=tuple(axes)) for k, body in enumerate(form.bodies)]
+    return Loops(LoopProgram(tuple(shape[k] for k in looped), len(looped), tuple(stages), tuple(results)))
 
 
 def reduce_program(form: Reduce, result: TensorType, operands: Sequence[TensorType]) -> Loops:

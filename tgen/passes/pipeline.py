@@ -33,7 +33,7 @@ from .rows import rows
 from .select import select
 from .select_attention import select_attention
 from .simplify import simplify
-from .winograd import gains_on, winograd
+from .winograd import chooses_on, winograd
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def pipeline(target: Target, level: str = "highest", mask: str = "") -> tuple[Pa
         Pass("fold-model", fold),  # weights that the model computes: before composites hide in small ops
         Pass("attention", attention),  # while a softmax is still one op
         Pass("decompose", decompose),
-        Pass("winograd", lambda g: winograd(g, gains=gains_on(target, level))),
+        Pass("winograd", lambda g: winograd(g, chooses=chooses_on(target, level))),
         Pass("fold", fold),
         Pass("capture", capture),
         Pass("simplify", simplify),
