@@ -11,10 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from tgen.bench import compare
-from tgen.bench.inputs import sizes, work_of
+from tgen.bench.inputs import random_feeds, sizes, work_of
 from tgen.bench.rows import difference, timed_row
 from tgen.cli import main
 from tgen.frontends import load
+from tgen.ir.builder import Builder
 from tgen.ir.errors import TgenError
 
 
@@ -40,6 +41,17 @@ def test_words_are_compared(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), tmp_path / "words.onnx")
     tgen, peer = compare(tmp_path / "words.onnx", ["onnxruntime"], shapes={"n": 5}, rounds=2, burst=0.01, cache=False).rows
     assert not tgen.failed and not peer.failed and peer.error == 0
+
+
+@pytest.mark.parametrize("words", [3000, 1000, 54, 2])
+def test_token_numbers_are_among_the_words(words: int) -> None:
+    """As many as there are usually, fewer where the model's table ends before."""
+    b = Builder()
+    ids = b.input("ids", "i64", ("n", 40))
+    b.check(b.reduce_min(b.less(ids, words), axes=None, keepdims=False), "an index outside")
+    b.output("y", b.gather(b.constant(np.zeros((words, 8), np.float32)), ids, axis=0))
+    feeds = random_feeds(b.build(), {"n": 3})
+    assert feeds["ids"].min() >= 1 and words / 4 <= feeds["ids"].max() + 1 <= min(words, 1000)
 
 
 def test_row() -> None:

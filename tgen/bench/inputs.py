@@ -9,6 +9,7 @@ import numpy as np
 
 from ..ir.dims import evaluate_dim
 from ..ir.errors import InvalidInput
+from ..ir.evaluate import evaluate
 from ..ir.forms import Contract
 from ..ir.graph import Constant, Graph, symbols_of
 from ..ir.strings import PARTS
@@ -16,6 +17,7 @@ from ..ir.types import TensorType
 
 USUAL = {"batch": 1, "seq": 128}  # extents of symbols that are not given
 SMALLEST_ID, LARGEST_ID = 1, 1000  # integers are token-like
+NEAR = 20  # nodes of a check that is worth computing in NumPy
 
 
 def sizes(graph: Graph, shapes: Mapping[str, int]) -> dict[str, int]:
@@ -28,15 +30,37 @@ def sizes(graph: Graph, shapes: Mapping[str, int]) -> dict[str, int]:
 
 
 def random_feeds(graph: Graph, values: Mapping[str, int], seed: int = 0) -> dict[str, np.ndarray]:
-    """An array for each input. Masks are ones, token types zeros, other integers token numbers, floats normal, strings of letters."""
+    """An array for each input. Masks are ones, token types zeros, other integers token numbers, floats normal, strings of letters.
+
+    Token numbers are smaller where the model says that it does not take them: its vocabulary may be letters.
+    """
+    largest = LARGEST_ID
+    feeds = _random_feeds(graph, values, seed, largest)
+    while largest > SMALLEST_ID and not _taken(graph, feeds):
+        largest //= 2
+        feeds = _random_feeds(graph, values, seed, largest)
+    return feeds
+
+
+def _random_feeds(graph: Graph, values: Mapping[str, int], seed: int, largest: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    feeds = {name: _random(name, type_, values, rng) for name, type_ in graph.input_types.items()}
+    feeds = {name: _random(name, type_, values, rng, largest) for name, type_ in graph.input_types.items()}
     for name in graph.texts:
         letters, ends = (f"{name}.{part}" for part in PARTS)
         if ends in feeds:
             feeds[letters] = rng.integers(ord("a"), ord("z") + 1, feeds[letters].shape, np.uint8)
             feeds[ends] = _shared(feeds[letters].size, feeds[ends].shape)
     return feeds
+
+
+def _taken(graph: Graph, feeds: Mapping[str, np.ndarray]) -> bool:
+    """Whether those of the model's checks hold that are a few nodes away from its inputs."""
+    near = [c for c in graph.checks if len(Graph(graph.inputs, (("holds", c.holds),)).nodes) <= len(graph.inputs) + NEAR]
+    try:
+        evaluate(Graph(graph.inputs, (), checks=tuple(near)), feeds)
+    except InvalidInput:
+        return False
+    return True
 
 
 def storable(array: np.ndarray) -> np.ndarray:
@@ -50,16 +74,15 @@ def _shared(size: int, shape: tuple[int, ...]) -> np.ndarray:
     return (np.arange(1, count + 1) * size // max(count, 1)).reshape(shape)
 
 
-def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.random.Generator) -> np.ndarray:
+def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.random.Generator, largest: int) -> np.ndarray:
     shape = [evaluate_dim(d, values) for d in type_.shape]
     if "mask" in name:
         return np.ones(shape, type_.dtype.numpy)
     if "type" in name:
         return np.zeros(shape, type_.dtype.numpy)
     if type_.dtype.is_integer:
-        return rng.integers(SMALLEST_ID, min(LARGEST_ID, 100 if type_.dtype.bits == 8 else LARGEST_ID), shape).astype(
-            type_.dtype.numpy
-        )
+        most = min(largest, 100) if type_.dtype.bits == 8 else largest
+        return rng.integers(SMALLEST_ID, most, shape, endpoint=most == SMALLEST_ID).astype(type_.dtype.numpy)
     if type_.dtype.kind == "bool":
         return rng.random(shape) < 0.5
     return rng.standard_normal(shape).astype(type_.dtype.numpy)
