@@ -17,7 +17,8 @@ from typing import Any
 import llvmlite.ir as ll
 
 from ..ir import mathlib
-from ..ir.expr import Kept, call, minimum
+from ..ir.expr import Kept
+from ..ir.mathlib.exponential import exp_weight
 from ..kernels.specs import AttendKernel
 from ..targets.emit import splat
 from ..targets.tile import MacTile
@@ -133,7 +134,7 @@ class _AttendEmitter:
 
     def _weights(self, position: Sequence[Any], first: Any, count: Any, start: Any, width: Any, done: Any) -> None:
         c = self.c
-        unit = self._column_unit()
+        unit = math.lcm(self.lanes, self.tiles[1].k)  # of weights that are read
         padded = self.b.mul(self.b.sdiv(self.b.add(width, I64(unit - 1)), I64(unit)), I64(unit))
         later = self.b.icmp_signed(">", done, I64(0))
         with c.loop(I64(0), count) as row:
@@ -211,7 +212,7 @@ class _AttendEmitter:
         return self.b.load(earlier, typ=register_type(self.dtype))
 
     def _exp(self, x: Any, top: Any, lanes: int) -> Any:
-        body = mathlib.expand(call("exp", minimum(Kept(self.dtype, 0) - Kept(self.dtype, 1), 0)))
+        body = exp_weight(Kept(self.dtype, 0) - Kept(self.dtype, 1))
         values = (x, top)
         return Emitter(self.c, Scope({}, None, lanes, [], lambda k: (values[k], lanes))).vector(body, lanes)
 
