@@ -116,7 +116,7 @@ def test_one_turn_is_no_loop(t: DimLike | str, u: DimLike | str, loops: int, rng
 
 
 def directions(counts: tuple[DimLike | str, DimLike | str] = ("t", "t"), widths: tuple[int, int] = (48, 40)) -> Graph:
-    """Two recurrent layers that need nothing of each other; each turn of the second has a loop over the two halves of its state."""
+    """Two recurrent layers that need nothing of each other; each turn of the second has two such loops over the halves of its state."""
     rng = np.random.default_rng(4)
     b = Builder("directions")
     for k, (count, width) in enumerate(zip(counts, widths)):
@@ -134,8 +134,11 @@ def _turn(weights: np.ndarray, loops: bool, b: Builder, h: Value, e: Value) -> l
         half = weights.shape[0] // 2
         halves = b.reshape(new, shape=(2, new.type.shape[0], half))
         start = b.slice(e, axes=(1,), starts=(0,), sizes=(half,), steps=(1,))
-        total, _ = repeated(b, lambda i, s, part: [i.add(s, i.tanh(part)), i.mul(part, s)], [start], [halves])
-        new = b.add(new, b.concat(total, total, axis=1))
+        sums = [
+            repeated(b, lambda i, s, part, f=f: [i.add(s, i.mul(i.tanh(part), f)), i.mul(part, s)], [start], [halves])[0]
+            for f in (0.5, 2.0)
+        ]
+        new = b.add(new, b.concat(*sums, axis=1))
     return [new, new]
 
 
@@ -145,7 +148,7 @@ def test_directions_are_sections(rng: np.random.Generator) -> None:
     plan = compile_graph(graph, host(), "highest").plan
     (sections,) = plan.sections
     assert len(sections.starts) == 2 and "each one thread's" in str(plan)
-    assert [loop.first for loop in plan.loops][:1] == [sections.first] and len(plan.loops) == 3
+    assert [loop.first for loop in plan.loops][:1] == [sections.first] and len(plan.loops) == 4
     apart = [
         [step for step in plan.steps if first <= step.phase < end] for first, end in pairwise((*sections.starts, sections.last + 1))
     ]

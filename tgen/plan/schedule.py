@@ -184,6 +184,7 @@ def _sections(blocks: Sequence[Schedule]) -> Schedule:
 
 def _repeated(block: Repeated, kernels: Sequence[Kernel], buffers: Sequence[Buffer]) -> Schedule:
     inside = scheduled(block.steps, kernels, buffers)
+    inside.ranges = [each for each in inside.ranges if not isinstance(each, Sections)]  # threads would meet in every turn
     inside.ranges.insert(0, Loop(block.symbol, block.count, 0, inside.phases - 1, block.condition))
     return inside
 
