@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from tests.native import build_executable, host
+from tgen.compiler import compile_graph
+from tgen.ir.builder import Builder
 from tgen.ir.dims import symbol
+from tgen.ir.evaluate import evaluate
+from tgen.ir.graph import Value
 from tgen.plan.reshape import reshaped
 
 B, S = symbol("batch"), symbol("seq")
@@ -41,3 +48,38 @@ def test_against_numpy(rng) -> None:
             if strides is not None:
                 got = np.lib.stride_tricks.as_strided(view, new, [s * x.itemsize for s in strides])
                 assert np.array_equal(got, view.reshape(new))
+
+
+def _flat_softmax(b: Builder, x: Value) -> Value:
+    return b.reshape(b.softmax(b.reshape(x, shape=(2 * symbol("n"), 20)), axis=-1), shape=(2, symbol("n"), 20))
+
+
+def _turned(b: Builder, x: Value) -> Value:
+    return b.reshape(b.transpose(b.tanh(x), perm=(1, 0, 2)), shape=(symbol("n"), 40))
+
+
+def _joined(b: Builder, x: Value) -> Value:
+    return b.concat(_flat_softmax(b, x), b.tanh(x), axis=0)
+
+
+def _nested(b: Builder, x: Value) -> Value:
+    """Of a join in a join, one part is reshaped twice."""
+    twice = b.reshape(b.reshape(b.tanh(x), shape=(symbol("n"), 2, 20)), shape=(2 * symbol("n"), 20))
+    return b.concat(
+        b.concat(twice, b.exp(b.reshape(x, shape=(2 * symbol("n"), 20))), axis=0), b.constant(np.ones((1, 20), np.float32)), axis=0
+    )
+
+
+@pytest.mark.parametrize("make,steps", [(_flat_softmax, 1), (_turned, 1), (_joined, 2), (_nested, 3)])
+def test_results_are_written_where_they_belong(
+    make: Callable[[Builder, Value], Value], steps: int, rng: np.random.Generator
+) -> None:
+    """A kernel for each value that is computed, and a copy of the constant: none of what is merely reshaped."""
+    b = Builder()
+    b.output("y", make(b, b.input("x", "f32", (2, "n", 20))))
+    graph = b.build()
+    compiled = compile_graph(graph, host(), "highest")
+    assert len(compiled.plan.steps) == steps
+    for n in (1, 7):
+        given = {"x": rng.standard_normal((2, n, 20)).astype(np.float32)}
+        np.testing.assert_allclose(build_executable(graph).run(given)["y"], evaluate(graph, given)["y"], rtol=1e-6, atol=1e-7)

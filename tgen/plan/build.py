@@ -73,16 +73,17 @@ class _Builder:
         for (_, value), place in wanted:
             self._reserve(value, place)
         for node in reversed(graph.nodes):
-            if isinstance(node.op.form(*(v.type for v in node.inputs)), Join):
+            form = node.op.form(*(v.type for v in node.inputs))
+            if isinstance(form, Join):
                 self._reserve_join(node)
-            else:
-                self._reserve_permuted(node)
+            elif isinstance(form, Reshape):
+                self._reserve_reshaped(node)
         for node in graph.nodes:
             self._add(node)
             for extent in due.get(node, ()):
                 self._define(extent)
         for (name, value), place in wanted:
-            if self.place(value) != place:
+            if not self.place(value).same(place, value.type.shape):
                 self._copy(value, place, name)
 
     def _due(self, graph: Graph) -> dict[Node, list[Extent]]:
@@ -149,7 +150,7 @@ class _Builder:
 
     def _reserve(self, value: Value, place: Place) -> None:
         form = value.op.form(*(v.type for v in value.node.inputs))
-        in_one_piece = isinstance(form, Routine) and place.contiguous(value.type.shape)
+        in_one_piece = isinstance(form, (Routine, Reshape)) and place.contiguous(value.type.shape)
         stacked = isinstance(form, Choice) or (isinstance(form, Repeat) and value.index >= form.states)
         late = self.unknown.get(value.node, frozenset())
         if late and not late.isdisjoint({*symbols(self.buffers[place.buffer].bytes), *symbols(place.offset)}):
@@ -161,17 +162,23 @@ class _Builder:
         value = Value(node)
         whole = self.reserved.setdefault(value, self._whole(Buffer("arena", bytes=value.type.bytes), value.type))
         for part, place in zip(node.inputs, self._parts(node, whole)):
-            joined = isinstance(part.op.form(*(v.type for v in part.node.inputs)), Join)
-            if node.inputs.count(part) == 1 and (joined or self._writes(part)):
+            passed_on = isinstance(part.op.form(*(v.type for v in part.node.inputs)), (Join, Reshape))
+            if node.inputs.count(part) == 1 and (passed_on or self._writes(part)):
                 self._reserve(part, place)
 
-    def _reserve_permuted(self, node: Node) -> None:
-        """reshape(transpose(x)): x is written in the transposed order, so that the reshape is a view and nothing is copied."""
-        if not isinstance(node.op.form(*(v.type for v in node.inputs)), Reshape):
+    def _reserve_reshaped(self, node: Node) -> None:
+        """reshape(x) that has a place, and reshape(transpose(x)) anyway: x is written where the reshape is a view, and nothing is copied."""
+        value, source = Value(node), node.inputs[0]
+        if self.graph.users.get(source) != (node,) or source in self.graph.kept:
             return
-        view = node.inputs[0]
-        if not is_view(view) or self.graph.users.get(view) != (node,) or view in self.graph.kept:
-            return
+        if is_view(source):
+            self._reserve_permuted(value, source)
+        elif value in self.reserved:
+            place = self.reserved[value]
+            self._reserve(source, Place(place.buffer, place.offset, contiguous_strides(source.type.shape), place.part))
+
+    def _reserve_permuted(self, value: Value, view: Value) -> None:
+        """value: a reshape of the view, for which what the view looks at is written in the view's order."""
         source = view.node.inputs[0]
         at = map_body(view).index  # type: ignore[union-attr]
         axes = [i.axis for i in at if isinstance(i, Index)]
@@ -181,9 +188,10 @@ class _Builder:
             return
         if any(d != 1 and not isinstance(i, Index) for d, i in zip(source.type.shape, at)):
             return
-        whole = self._whole(Buffer("arena", bytes=view.type.bytes), view.type)
-        strides = tuple(whole.strides[i.axis] if isinstance(i, Index) else 0 for i in at)
-        self.reserved[source] = Place(whole.buffer, 0, strides)
+        whole = self.reserved.get(value) or self._whole(Buffer("arena", bytes=view.type.bytes), view.type)
+        in_line = contiguous_strides(view.type.shape)
+        strides = tuple(in_line[i.axis] if isinstance(i, Index) else 0 for i in at)
+        self.reserved[source] = Place(whole.buffer, whole.offset, strides, whole.part)
 
     def _parts(self, node: Node, whole: Place) -> list[Place]:
         axis = node.op.form(*(v.type for v in node.inputs)).axis  # type: ignore[union-attr]

@@ -26,6 +26,11 @@ class Place:
     strides: tuple[DimLike, ...]
     part: tuple[int, ...] = ()
 
+    def same(self, other: Place, shape: tuple[DimLike, ...]) -> bool:
+        """Whether a value of this shape lies in one as in the other: strides of axes of extent 1 do not matter."""
+        alike = all(d == 1 or s == t for d, s, t in zip(shape, self.strides, other.strides, strict=True))
+        return alike and (self.buffer, self.offset, self.part) == (other.buffer, other.offset, other.part)
+
     def contiguous(self, shape: tuple[DimLike, ...]) -> bool:
         wanted = contiguous_strides(shape)
         return all(d == 1 or s == w for d, s, w in zip(shape, self.strides, wanted))
