@@ -95,7 +95,7 @@ class WinogradData(Op):
         (count,) = concrete((self.count,))
         places = self.step * np.arange(count)[:, None] + np.arange(len(self.matrix))
         tiles = np.take(x.astype(np.float64), np.minimum(places, x.shape[self.axis] - 1), self.axis)  # […, p, a, …]
-        found = np.moveaxis(np.tensordot(self.matrix, tiles, (1, self.axis + 1)), 0, 0).astype(x.dtype)
+        found = np.tensordot(self.matrix, tiles, (1, self.axis + 1)).astype(x.dtype)
         return tuple(part[None] for part in found)
 
     def form(self, x: TensorType) -> Maps:
