@@ -74,7 +74,7 @@ def build_executable(
         from tgen.runtime.amx import ask_permission
 
         ask_permission()
-    library = llvm.load([compiled.artefact.code], ["run"], process_runtime(machine_of(host()), host().spin_hint))
+    library = llvm.load(compiled.artefact.code, ["run"], process_runtime(machine_of(host()), host().spin_hint))
     return Executable(compiled.artefact, library, threads, {}, compiled.text)
 
 

@@ -31,7 +31,7 @@ def everything_shared(least: int = 1) -> Iterator[pytest.MonkeyPatch]:
 def executables(graph: Graph, threads: Sequence[int], subnormals: str = "auto") -> list[Executable]:
     """The same code for several numbers of threads."""
     code = compile_graph(graph, host(), "highest", subnormals).artefact
-    library = llvm.load([code.code], ["run"], process_runtime(machine_of(host()), host().spin_hint))
+    library = llvm.load(code.code, ["run"], process_runtime(machine_of(host()), host().spin_hint))
     return [Executable(code, library, count, {}) for count in threads]
 
 

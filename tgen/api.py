@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .ragged import RaggedExecutable
     from .targets.target import Target
 
-FORMAT = 4  # of cached artefacts and of what code generation makes: raised whenever either changes
+FORMAT = 5  # of cached artefacts and of what code generation makes: raised whenever either changes
 
 
 @uncollected()
@@ -92,7 +92,7 @@ def compile(
         "compile_seconds": time.perf_counter() - loaded,
         "kernels": artefact.manifest.kernels,
         "steps": artefact.manifest.steps,
-        "code_bytes": len(artefact.code),
+        "code_bytes": sum(map(len, artefact.code)),
         "weight_bytes": int(artefact.weights.size),
         "features": list(chosen.needs),
     }
@@ -139,7 +139,7 @@ def _artefact(
 def _linked(artefact: Artefact, runtime: Mapping[str, int]) -> Any:
     from .codegen import llvm
 
-    return llvm.load([artefact.code], ["run"], runtime)
+    return llvm.load(artefact.code, ["run"], runtime)
 
 
 def _loaded(model: Any, shapes: Mapping[str, int] | None, weights: Mapping[str, np.ndarray] | None, ragged: str) -> Graph:

@@ -1,13 +1,14 @@
-"""`Artefact`: what compilation leaves: an object file, packed weights, and a manifest that needs no compiler to be read.
+"""`Artefact`: what compilation leaves: object files, packed weights, and a manifest that needs no compiler to be read.
 
-As bytes (for the cache): the weights, the object file, a head in JSON, and how many bytes of those are the head.
+As bytes (for the cache): the weights, the object files, a head in JSON, and how many bytes of those are the head.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +79,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Artefact:
-    """code: an object file that exports `run`. weights: bytes, as kernels address them."""
+    """code: object files that are loaded together and export `run`. weights: bytes, as kernels address them."""
 
     manifest: Manifest
-    code: bytes
+    code: tuple[bytes, ...]
     weights: np.ndarray
 
     @staticmethod
@@ -90,11 +91,12 @@ class Artefact:
         (size,) = _HEAD_BYTES.unpack(data[-_HEAD_BYTES.size :])
         head = json.loads(bytes(data[-_HEAD_BYTES.size - size : -_HEAD_BYTES.size]))
         weights = np.frombuffer(data, np.uint8, head["weights"])
-        code = bytes(data[head["weights"] : head["weights"] + head["code"]])
+        ends = list(itertools.accumulate(head["code"], initial=head["weights"]))
+        code = tuple(bytes(data[start:end]) for start, end in itertools.pairwise(ends))
         return Artefact(Manifest.from_json(head["manifest"]), code, weights)
 
 
-def serialised(manifest: Manifest, weights: Iterable[np.ndarray], code: Callable[[], bytes]) -> Iterator[Any]:
+def serialised(manifest: Manifest, weights: Iterable[np.ndarray], code: Iterable[bytes]) -> Iterator[Any]:
     """An artefact as byte strings to be written one after another. Its parts are asked for when their turn comes, so that one can be
     written while another is still made. weights: bytes that follow each other.
     """
@@ -102,9 +104,11 @@ def serialised(manifest: Manifest, weights: Iterable[np.ndarray], code: Callable
     for part in weights:
         yield part.data
         size += part.size
-    text = code()
-    yield text
-    head = json.dumps({"manifest": manifest.to_json(), "code": len(text), "weights": size}).encode()
+    sizes = []
+    for each in code:
+        yield each
+        sizes.append(len(each))
+    head = json.dumps({"manifest": manifest.to_json(), "code": sizes, "weights": size}).encode()
     yield head
     yield _HEAD_BYTES.pack(len(head))
 

@@ -13,7 +13,7 @@ from . import options, trace
 from .artefact import Artefact, Manifest, aligned_bytes, serialised
 from .codegen import llvm
 from .codegen.llvm import machine_of
-from .codegen.program import emit_program
+from .codegen.program import emit_modules
 from .collector import uncollected
 from .ir.dims import DimLike
 from .ir.graph import Graph, Tensor
@@ -27,17 +27,22 @@ from .targets.target import Target
 
 @dataclass(frozen=True)
 class Compiled:
-    """An artefact and the levels it came from, for those who want to look."""
+    """An artefact and the levels it came from, for those who want to look. modules: LLVM IR of each of the artefact's objects."""
 
     artefact: Artefact
     plan: Plan
-    ir: str
+    modules: tuple[str, ...]
     machine: llvm.Machine
+
+    @property
+    def ir(self) -> str:
+        """All modules, one after the other."""
+        return "\n".join(self.modules)
 
     def text(self, what: str) -> str:
         """plan, llvm or asm."""
         if what == "asm":
-            return llvm.assembly(self.ir, self.machine)
+            return _assembly(self.modules, self.machine)
         return str(self.plan) if what == "plan" else self.ir
 
 
@@ -67,14 +72,22 @@ def compile_graph(
     with ThreadPoolExecutor(1, "tgen-pack") as packer, ThreadPoolExecutor(1, "tgen-llvm") as compiler:
         block = aligned_bytes(plan.weight_bytes)
         parts = packed_weights(plan, block, packer)
-        ir = emit_program(plan, target, profile, flush=manifest.flushes)
-        code = compiler.submit(llvm.compile_object, ir, machine)
-        _dump({"plan": lambda: str(plan), "llvm": lambda: ir, "asm": lambda: llvm.assembly(ir, machine)})
+        modules: list[str] = []
+        objects: list[Future[bytes]] = []
+        for ir in emit_modules(plan, target, profile, manifest.flushes):
+            modules.append(ir)
+            objects.append(compiler.submit(llvm.compile_object, ir, machine))
+        _dump({"plan": lambda: str(plan), "llvm": lambda: "\n".join(modules), "asm": lambda: _assembly(modules, machine)})
         if keep:
-            keep(serialised(manifest, (part.result() for part in parts), code.result))
+            keep(serialised(manifest, (part.result() for part in parts), (each.result() for each in objects)))
         for part in parts:
             part.result()
-    return Compiled(Artefact(manifest, code.result(), block), plan, ir, machine)
+        code = tuple(each.result() for each in objects)
+    return Compiled(Artefact(manifest, code, block), plan, tuple(modules), machine)
+
+
+def _assembly(modules: Iterable[str], machine: llvm.Machine) -> str:
+    return "\n".join(llvm.assembly(ir, machine) for ir in modules)
 
 
 def manifest_of(plan: Plan, target: Target, assumed: Iterable[tuple[DimLike, DimLike]], flush: bool) -> Manifest:

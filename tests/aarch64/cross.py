@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,17 @@ def _common_objects() -> tuple[Path, Path]:
     return pool, driver
 
 
-def link(code: bytes) -> Path:
+def link(code: Sequence[bytes]) -> Path:
     """A program of an artefact's code, the pool and the driver."""
     program = _folder() / f"program{next(_numbers)}"
-    own = program.with_suffix(".o")
-    own.write_bytes(code)
-    _call([COMPILER, "-static", *map(str, (own, *_common_objects())), "-lm", "-o", str(program)])  # the remainder of floats is fmod
-    own.unlink()
+    own = [program.with_suffix(f".{k}.o") for k in range(len(code))]
+    for path, data in zip(own, code):
+        path.write_bytes(data)
+    _call(
+        [COMPILER, "-static", *map(str, (*own, *_common_objects())), "-lm", "-o", str(program)]
+    )  # the remainder of floats is fmod
+    for path in own:
+        path.unlink()
     return program
 
 

@@ -85,7 +85,7 @@ def load(
         "weight_bytes": int(block.size),
         "features": version["needs"],
     }
-    return facing(Executable(Artefact(manifest, b"", block), library, count, report), manifest.texts)
+    return facing(Executable(Artefact(manifest, (), block), library, count, report), manifest.texts)
 
 
 def _weights(library: _SharedLibrary, path: Path, given: str | os.PathLike[str] | None) -> np.ndarray:

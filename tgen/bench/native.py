@@ -64,7 +64,7 @@ class NativeRun:
             from ..runtime.amx import ask_permission
 
             ask_permission()
-        self._library = llvm.load([compiled.artefact.code], ["run"], process_runtime(compiled.machine, target.spin_hint))
+        self._library = llvm.load(compiled.artefact.code, ["run"], process_runtime(compiled.machine, target.spin_hint))
         self._kept = memory, frame, inputs, weights
         self.entry, self.frame = self._library.address("run"), int(frame.ctypes.data)
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self.entry)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import llvmlite.ir as ll
@@ -28,9 +28,11 @@ from . import llvm
 from .context import I8, I64, PTR, VOID, FunctionContext
 from .extents import emit_definition, scratch_start
 from .half import HALF_IR
-from .kernels import emit_kernels
+from .kernels import declare_kernels, emit_kernels, kernel_modules, new_module
 from .routine_kernel import routine_ir
 from .share import LEAST_WORK, LEAST_WORK_OF_A_TURN, share
+
+LEAST_KERNELS = 24  # of a model that is cut into modules: LLVM needs half a second and more for so many
 
 
 def frame_of(plan: Plan) -> Frame:
@@ -53,10 +55,27 @@ def emit_program(plan: Plan, target: Target, profile: bool = False, entry: str =
     """LLVM IR of the whole model. profile: threads note the target's clock at begin and end of their work in each step, as i64 times
     [threads, steps, 2]. entry: the entry point's name. flush: subnormals are zeros (see `float_mode`).
     """
-    module = ll.Module("tgen")
-    module.triple = target.triple
-    symbols = _symbols(plan)
-    body = _Program(module, plan, target, emit_kernels(module, plan.kernels, symbols, target), profile).emit()
+    module = new_module(target)
+    return _completed(module, plan, target, emit_kernels(module, plan.kernels, _symbols(plan), target), profile, entry, flush)
+
+
+def emit_modules(plan: Plan, target: Target, profile: bool = False, flush: bool = False) -> Iterator[str]:
+    """The same as modules that are loaded together, each as soon as it is made: the program, which is the longest function of large
+    models, then the kernels; of small models one module is all.
+    """
+    if len(plan.kernels) < LEAST_KERNELS:
+        yield emit_program(plan, target, profile, flush=flush)
+        return
+    symbols, module = _symbols(plan), new_module(target)
+    yield _completed(module, plan, target, declare_kernels(module, plan.kernels, symbols, target), profile, "run", flush)
+    yield from kernel_modules(plan.kernels, symbols, target)
+
+
+def _completed(
+    module: ll.Module, plan: Plan, target: Target, kernels: Sequence[ll.Function], profile: bool, entry: str, flush: bool
+) -> str:
+    """The text of a module that has the kernels, with all that calls them and that they call."""
+    body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, entry, body, frame_of(plan), target, plan.unbounded, flush)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
     routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
