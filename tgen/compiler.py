@@ -12,6 +12,7 @@ import numpy as np
 from . import options, trace
 from .artefact import Artefact, Manifest, aligned_bytes, serialised
 from .codegen import llvm
+from .codegen.compilers import Compilers
 from .codegen.llvm import machine_of
 from .codegen.program import emit_modules
 from .collector import uncollected
@@ -23,6 +24,8 @@ from .plan.build import build
 from .plan.types import Plan, segment_of
 from .subnormals import flushes
 from .targets.target import Target
+
+LARGE = 400  # nodes of a graph whose passes take longer than a helper (see `Compilers`) needs to start
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,20 @@ def compile_graph(
     keep: called with the artefact's parts (see `serialised`) while they are made.
     profile: code that notes times in each step (see `emit_program`); its caller gives it a place for them.
     """
-    fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
-    assumed = assumptions(graph)
-    plan = build(fused, assumed)
     machine = machine_of(target)
-    manifest = manifest_of(plan, target, assumed, flushes(graph, subnormals))
-    # Packing, LLVM and writing need the interpreter little: they are done beside the rest and each other.
-    with ThreadPoolExecutor(1, "tgen-pack") as packer, ThreadPoolExecutor(1, "tgen-llvm") as compiler:
+    with ThreadPoolExecutor(1, "tgen-pack") as packer, Compilers(machine, len(graph.nodes) >= LARGE) as compilers:
+        fused = run_pipeline(graph, pipeline(target, precision, mask), observe=observe)
+        assumed = assumptions(graph)
+        plan = build(fused, assumed)
+        manifest = manifest_of(plan, target, assumed, flushes(graph, subnormals))
+        # Packing, LLVM and writing need the interpreter little: they are done beside the rest and each other.
         block = aligned_bytes(plan.weight_bytes)
         parts = packed_weights(plan, block, packer)
         modules: list[str] = []
         objects: list[Future[bytes]] = []
         for ir in emit_modules(plan, target, profile, manifest.flushes):
             modules.append(ir)
-            objects.append(compiler.submit(llvm.compile_object, ir, machine))
+            objects.append(compilers.submit(ir))
         _dump({"plan": lambda: str(plan), "llvm": lambda: "\n".join(modules), "asm": lambda: _assembly(modules, machine)})
         if keep:
             keep(serialised(manifest, (part.result() for part in parts), (each.result() for each in objects)))
