@@ -11,9 +11,9 @@ import numpy as np
 from .errors import TypeMismatch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DType:
-    """name: the short name used in text (`f32`); kind: float, int, uint, bool or string; bits: width of a value."""
+    """name: the short name used in text (`f32`); kind: float, int, uint, bool or string; bits: width of a value. One object for each."""
 
     name: str
     kind: str

@@ -23,14 +23,12 @@ def verify(graph: Graph, trusted: Collection[Node] = frozenset(), kinds: set[Kin
     * no node needs its own result; every value is a result that its node has; `Input` nodes are inputs of the graph;
     * every op is registered and hashable, and the types of a node are what its op infers from its operands;
     * loop programs are valid, and scalar bodies load what the operands are: number, dtype, rank.
-    trusted: nodes that were verified before and are not looked at again (nodes never change). kinds: those that were found valid
-    before; this call adds to them. Layers of a model repeat each other.
+    trusted: nodes that were verified before, with all below them, in a graph of the same inputs: they are not looked at again (nodes
+    never change). kinds: those that were found valid before; this call adds to them. Layers of a model repeat each other.
     """
     _check_interface(graph)
     kinds = set() if kinds is None else kinds
-    for node in _nodes(graph):
-        if node in trusted:
-            continue
+    for node in _nodes(graph, trusted):
         try:
             _check_place(node, graph)
             kind = (node.op, tuple([v.type for v in node.inputs]), node.types)
@@ -69,8 +67,8 @@ def _check_interface(graph: Graph) -> None:
             raise InvalidGraph(f"{what} of graph {graph.name!r} is {value.type}; wanted {wanted}")
 
 
-def _nodes(graph: Graph) -> Iterator[Node]:
-    """Every node, producers first. Raises InvalidGraph for a cycle or a result that a node does not have."""
+def _nodes(graph: Graph, trusted: Collection[Node]) -> Iterator[Node]:
+    """Every node that is not trusted, producers first. Raises InvalidGraph for a cycle or a result that a node does not have."""
     done: set[Node] = set()
     above: set[Node] = set()
     for root in (*map(Value, graph.inputs), *graph.roots):
@@ -87,7 +85,7 @@ def _nodes(graph: Graph) -> Iterator[Node]:
                 raise InvalidGraph(f"result {value.index} of {describe(node)} is used; it has {len(node.types)}")
             if node in above:
                 raise InvalidGraph(f"{describe(node)} needs its own result")
-            if node not in done:
+            if node not in done and node not in trusted:
                 above.add(node)
                 stack.append((value, True))
                 stack.extend((v, False) for v in node.inputs)

@@ -5,9 +5,9 @@ cycles = the greater of computing and of reading B, and what of the lesser does 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -113,6 +113,7 @@ def candidates(target: Target, types: tuple[DType, DType, DType], shape: Shape, 
                 yield Choice(tile, block, cycles(tile, block, shape, target.caches, products), len(products))
 
 
+@functools.lru_cache(4096)
 def choose(target: Target, types: tuple[DType, DType, DType], shape: Shape, products: Products = ONE) -> Choice | None:
     """The cheapest tile and block for the shape; None when no tile takes these dtypes."""
     return min(candidates(target, types, shape, products), key=lambda c: c.cycles, default=None)
@@ -131,8 +132,10 @@ def cycles(tile: MacTile, block: tuple[int, int], shape: Shape, caches: Caches, 
     rows, columns, depth = shape.typical
     panels, steps = -(-columns // (block[1] * tile.n)), -(-depth // tile.k)
     full, last = row_blocks(-(-rows // tile.m), block[0], tile.least_rows(block))
-    counts = Counter({block[0]: full}) + Counter(last)
-    computing = panels * sum(n * _block(tile, m, block[1], depth, shape.pitch, caches, products) for m, n in counts.items())
+    counts = {block[0]: full}
+    for m in last:
+        counts[m] = counts.get(m, 0) + 1
+    computing = panels * sum(n * _block(tile, m, block[1], depth, shape.pitch, caches, products) for m, n in counts.items() if n)
     a_parts, b_parts = (1 + max(p[side] for p in products) for side in (0, 1))
     b_bytes = panels * block[1] * tile.n * steps * tile.k * tile.b.size * b_parts * -(-rows // ContractKernel.ROW_BLOCK)
     a_bytes = rows * depth * tile.a.size * a_parts
