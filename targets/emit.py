@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,16 +17,20 @@ def declare(module: ll.Module, name: str, result: ll.Type, arguments: Sequence[l
 
 def splat(b: Any, element: Any, lanes: int) -> Any:
     """The scalar in every lane."""
-    i32 = ll.IntType(32)
-    vector_type = ll.VectorType(element.type, lanes)
-    vector = b.insert_element(ll.Constant(vector_type, ll.Undefined), element, ll.Constant(i32, 0))
-    return b.shuffle_vector(vector, ll.Constant(vector_type, ll.Undefined), ll.Constant(ll.VectorType(i32, lanes), [0] * lanes))
+    undefined = ll.Constant(ll.VectorType(element.type, lanes), ll.Undefined)
+    vector = b.insert_element(undefined, element, ll.Constant(ll.IntType(32), 0))
+    return b.shuffle_vector(vector, undefined, same_numbers(0, lanes))
 
 
 def splat_lane(b: Any, vector: Any, lane: int, lanes: int) -> Any:
     """Lane number `lane` of a vector in each of `lanes` lanes."""
-    numbers = ll.Constant(ll.VectorType(ll.IntType(32), lanes), [lane] * lanes)
-    return b.shuffle_vector(vector, ll.Constant(vector.type, ll.Undefined), numbers)
+    return b.shuffle_vector(vector, ll.Constant(vector.type, ll.Undefined), same_numbers(lane, lanes))
+
+
+@functools.cache
+def same_numbers(value: int, lanes: int) -> ll.Constant:
+    """i32s; made, and printed, once."""
+    return ll.Constant(ll.VectorType(ll.IntType(32), lanes), [value] * lanes)
 
 
 def masked_load(b: Any, type_: Any, pointer: Any, align: int, mask: Any) -> Any:

@@ -1,7 +1,8 @@
 """`uncollected`: Python's search for garbage in cycles, put off while a model is compiled.
 
 A compilation makes hundreds of thousands of objects that stay until it ends. The collector would go through all of them again and
-again, for a fifth of the whole time, and find next to nothing.
+again, for a fifth of the whole time, and find next to nothing. When it is over, those that are left count as old: else the next
+collection of young objects, which Python expects to be short, would look at all of them at once.
 """
 
 from __future__ import annotations
@@ -31,4 +32,12 @@ def uncollected() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users and _was_enabled:
+                _grow_old()
                 gc.enable()
+
+
+def _grow_old() -> None:
+    """All objects are of the oldest generation, unless the program has frozen some: these would be no more."""
+    if not gc.get_freeze_count():
+        gc.freeze()
+        gc.unfreeze()

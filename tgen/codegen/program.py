@@ -26,6 +26,7 @@ from ..targets.emit import declare
 from ..targets.target import Target
 from . import llvm
 from .context import I8, I64, PTR, VOID, FunctionContext
+from .cut import clear
 from .extents import emit_definition, scratch_start
 from .half import HALF_IR
 from .kernels import declare_kernels, emit_kernels, kernel_modules, new_module
@@ -74,10 +75,12 @@ def emit_modules(plan: Plan, target: Target, profile: bool = False, flush: bool 
 def _completed(
     module: ll.Module, plan: Plan, target: Target, kernels: Sequence[ll.Function], profile: bool, entry: str, flush: bool
 ) -> str:
-    """The text of a module that has the kernels, with all that calls them and that they call."""
+    """The text of a module that has the kernels, with all that calls them and that they call; the module is emptied."""
     body = _Program(module, plan, target, kernels, profile).emit()
     _entry(module, entry, body, frame_of(plan), target, plan.unbounded, flush)
     text = str(module) + ("" if target.converts_f16 else HALF_IR)
+    for function in module.functions:
+        clear(function)
     routines = dict.fromkeys(routine_ir(kernel) for kernel in plan.kernels if isinstance(kernel, RoutineKernel))
     return llvm.linked([text, *routines], target.triple) if routines else text
 
