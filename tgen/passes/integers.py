@@ -53,12 +53,14 @@ def integers(graph: Graph, *, cycles: Cycles) -> Graph:
         ):
             return None
         form, (a, b) = node.op.form(*(v.type for v in inputs)), inputs
+        held = (a.constant, b.constant)  # else each look at one would compute it again
         matrix, build = as_matrix(a.type, form.row_axes, form.depth_axes), Builder()
         with build.origin(node.origin):
             ways = [
                 (cycles(x.value.type.dtype, y.value.type.dtype, Shape.of(matrix, y.value)), x, y)
                 for x, y in _ways(build, a, b, form)
             ]
+            del held
             best = min(ways, key=lambda way: way[0], default=None)
             if best is None or best[0] >= cycles(I32, I32, Shape.of(matrix, b)):
                 return None
