@@ -77,6 +77,27 @@ def test_the_same_errors(one: Helper) -> None:
     assert one.compile_object(add_ir(3), HOST)  # it goes on
 
 
+def test_one_is_ready_when_it_has_started(one: Helper) -> None:
+    end = time.monotonic() + 60
+    while not one.ready():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert one.ready() and one.compile_object(add_ir(1), HOST) and one.ready()
+
+
+def test_one_that_never_starts(monkeypatch: pytest.MonkeyPatch, two_cpus: None) -> None:
+    """It is asked for nothing; when it is seen to be gone, it is no more."""
+    monkeypatch.setattr(helper, "_START", "import time; time.sleep(600)")
+    with Compilers(HOST, large=True) as both:
+        assert both.submit(add_ir(1)).result() == llvm.compile_object(add_ir(1), HOST)
+    monkeypatch.setattr(helper, "_START", "import nowhere")
+    failed = Helper()
+    failed.process.wait()
+    assert failed.ready()
+    with pytest.raises(Lost):
+        failed.compile_object(add_ir(1), HOST)
+
+
 def test_nothing_is_left_of_a_closed_one() -> None:
     helper_ = Helper()
     helper_.close()
@@ -187,6 +208,9 @@ def test_a_model_is_the_same(fate: str, large: None, monkeypatch: pytest.MonkeyP
             started.append(self)
             if fate == "killed":
                 self.process.kill()
+
+        def ready(self) -> bool:
+            return True  # it is waited for
 
         def compile_object(self, ir: str, machine: llvm.Machine) -> bytes:
             asked.append(ir)

@@ -35,7 +35,7 @@ class Compilers:
     def _compiled(self, ir: str) -> bytes:
         if self._free.acquire(blocking=False):
             try:
-                if self._helper:
+                if self._helper and self._helper.ready():
                     return self._helper.compile_object(ir, self.machine)
             except Lost:
                 self._helper = None

@@ -38,23 +38,36 @@ class Helper:
         if not Path(sys.executable or "").name.startswith("python") or getattr(sys, "frozen", False):
             raise Lost("the interpreter is part of another program")
         code = _START.format(path=sys.path, module=__name__, parent=os.getpid())
-        ours, its = socket.socketpair()
+        self._started = False
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code],
-                stdin=its.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+            self._socket, its = socket.socketpair()
+            with its:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", code],
+                    stdin=its.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                )  # fmt: skip
         except OSError as error:
-            ours.close()
             raise Lost(str(error)) from error
-        finally:
-            its.close()
-        self._socket = ours
-        ours.settimeout(PATIENCE)
+
+    def ready(self) -> bool:
+        """Whether it has started, or failed to: `compile_object` need not wait for that."""
+        if not self._started:
+            self._socket.settimeout(0)
+            try:
+                self._socket.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass
+        return True
 
     def compile_object(self, ir: str, machine: Machine) -> bytes:
         """As `llvm.compile_object`; raises Lost besides, and ever after."""
         try:
+            self._socket.settimeout(PATIENCE)
+            if not self._started:
+                _receive(self._socket)
+                self._started = True
             _send(self._socket, (ir, machine))
             code, refusal = _receive(self._socket)
         except (OSError, EOFError) as error:
@@ -73,8 +86,8 @@ class Helper:
 
 def serve(parent: int) -> None:
     """The helper's side: answers requests on standard input while the process `parent` wants more."""
-    llvm.llvm_version()  # loads LLVM before it is needed
     with socket.socket(fileno=0) as requests:
+        _send(requests, llvm.llvm_version())  # LLVM is loaded
         while _wanted(requests, parent):
             try:
                 ir, machine = _receive(requests)
