@@ -11,7 +11,7 @@ from typing import Any
 
 import llvmlite.ir as ll
 
-from ..ir.expr import Call, walk
+from ..ir.expr import Call, Kept, walk
 from ..ir.loops import Stage
 from ..kernels.specs import ACROSS_BLOCK, STRIP, VECTOR_BLOCK, LoopKernel
 from .bounds import Bounds
@@ -114,8 +114,12 @@ class _UnitEmitter(LoopEmitter):
         self._along(start, stop, widths, lambda j, lanes: self._stages({**outer, axis: j}, lanes))
 
     def _has_long_chains(self) -> bool:
-        floats = (sum(isinstance(x, Call) and x.dtype.is_float for x in walk(s.body)) for s in self.stages)
-        return sum(floats) >= LONG_CHAIN
+        lengths: list[int] = []
+        for stage in self.stages:
+            parts = list(walk(stage.body))
+            before = max((lengths[x.stage] for x in parts if isinstance(x, Kept)), default=0)
+            lengths.append(before + sum(isinstance(x, Call) and x.dtype.is_float for x in parts))
+        return max(lengths) >= LONG_CHAIN
 
     def _stages(self, axes: dict[int, Any], lanes: int) -> None:
         self.scalars = {}
