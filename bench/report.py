@@ -96,7 +96,7 @@ def row_text(row: Row) -> list[str]:
     times = [f"{x:.4g}" for x in (row.median, row.p10, row.p99)]
     ratio = f"{row.ratio:.2f} ({row.ratio_low:.2f}–{row.ratio_high:.2f})"
     difference = "" if row.error is None else f"{row.error:.1e}"
-    return [row.name, *times, ratio, f"{row.gflops:.0f}", f"{row.roofline:.0%}", difference, row.note]
+    return [row.name, *times, ratio, *row.speed, difference, row.note]
 
 
 ROW_HEADINGS = ("contestant", "median ms", "p10", "p99", "× tgen (9 of 10 rounds)", "GFLOP/s", "of roofline", "difference", "note")

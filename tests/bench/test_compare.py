@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from tgen.bench import compare
 from tgen.bench.inputs import random_feeds, sizes, work_of
@@ -75,6 +75,27 @@ def test_work(model) -> None:
     graph = load(model)
     assert sizes(graph, {}) == {"batch": 1}
     assert work_of(graph, {"batch": 3}) == (2.0 * 3 * 8 * 16, 8 * 16 * 4)
+
+
+def test_work_that_depends_on_data(tmp_path: Path) -> None:
+    """x[NonZero(x)] @ w: how many rows there are, a run finds out."""
+    weight = numpy_helper.from_array(np.ones((8, 4), np.float32), "w")
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Cast", ["places"], ["p"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["p"], ["rows"]),
+        helper.make_node("Tile", ["rows", "often"], ["wide"]),
+        helper.make_node("MatMul", ["wide", "w"], ["y"]),
+    ]
+    often = numpy_helper.from_array(np.array([1, 8]), "often")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [5])
+    graph = helper.make_graph(nodes, "some", [x], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [weight, often])
+    path = tmp_path / "some.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    assert work_of(load(path), {}) is None
+    given = {"x": np.array([0, 1, 0, 2, 0], np.float32)}
+    (row,) = compare(path, given=given, rounds=2, burst=0.01, cache=False).rows
+    assert row.median and row.gflops is None and row.speed == ["–", "–"]
 
 
 def test_unknown_contestant_option_and_symbol(model) -> None:

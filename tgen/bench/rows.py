@@ -15,7 +15,8 @@ INTERVAL = (0.05, 0.95)  # of the rounds' ratios: nine rounds in ten
 class Row:
     """One contestant. Times in milliseconds a run; ratio: median of its rounds over tgen's of the same round, and INTERVAL of these.
 
-    gflops: of the model's contractions, per second. roofline: the fraction of this machine's measured ceilings that is.
+    gflops: of the model's contractions, per second. roofline: the fraction of this machine's measured ceilings that is. Both are None where
+    the sizes of contractions depend on data.
     error: greatest difference from tgen's outputs of the same name and shape, over the greatest magnitude there.
     note: what else to know of it; failed: why there is no measurement, and then there are no numbers.
     """
@@ -35,6 +36,11 @@ class Row:
     note: str = ""
     failed: str = ""
 
+    @property
+    def speed(self) -> list[str]:
+        """GFLOP/s and what part of the roofline that is, as text."""
+        return ["–" if x is None else form.format(x) for form, x in (("{:.0f}", self.gflops), ("{:.0%}", self.roofline))]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -48,9 +54,17 @@ class Report:
 
 
 def timed_row(
-    name: str, times: Sequence[Sequence[float]], base: Sequence[Sequence[float]], flops: float, floor: float, **facts: Any
+    name: str,
+    times: Sequence[Sequence[float]],
+    base: Sequence[Sequence[float]],
+    flops: float | None,
+    floor: float | None,
+    **facts: Any,
 ) -> Row:
-    """The row of one that ran. times, base: seconds a run for each round, its own and tgen's; flops, floor: of a run, in seconds."""
+    """The row of one that ran.
+
+    times, base: seconds a run for each round, its own and tgen's; flops, floor: of a run, in seconds, if known.
+    """
     milliseconds = np.concatenate([np.asarray(t) for t in times]) * 1e3
     medians = np.array([np.median(t) for t in times])
     ratios = medians / np.array([np.median(t) for t in base])
@@ -59,7 +73,7 @@ def timed_row(
     median = float(np.median(medians))
     return Row(
         name, median * 1e3, float(p10), float(p99), float(np.median(ratios)), float(low), float(high),
-        gflops=flops / median / 1e9, roofline=floor / median, **facts,
+        gflops=flops and flops / median / 1e9, roofline=floor and floor / median, **facts,
     )  # fmt: skip
 
 

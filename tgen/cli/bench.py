@@ -129,5 +129,4 @@ def cells(row: Any) -> list[object]:
         return [row.name, *["–"] * len(TITLES), "see below"]
     numbers = [f"{v:.4g}" for v in (row.median, row.p10, row.p99, row.ratio)]
     rest = ["" if row.error is None else f"{row.error:.1e}", f"{row.load_seconds:.2f}", f"{row.megabytes:.0f}", row.note]
-    speed = [f"{row.gflops:.0f}", f"{row.roofline:.0%}"]
-    return [row.name, *numbers, f"{row.ratio_low:.2f}–{row.ratio_high:.2f}", *speed, *rest]
+    return [row.name, *numbers, f"{row.ratio_low:.2f}–{row.ratio_high:.2f}", *row.speed, *rest]
