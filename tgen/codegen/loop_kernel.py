@@ -127,11 +127,7 @@ class _UnitEmitter(LoopEmitter):
             if stage.kind == "once":
                 self._once(k, stage, axes, lanes)
             elif stage.kind == "reduce":
-                slot = self.c.slot(widen(register_type(stage.body.dtype), lanes))
-                self.b.store(self._identity(stage, lanes), slot)
-                each = partial(self._accumulate, stage, slot, lanes=lanes)
-                self._columns(axes, self.kernel.rows, len(self.extents), each, self.bounds[k])
-                self._keep(k, self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes)), lanes)
+                self._keep(k, self._total(stage, axes, lanes, self.bounds[k]), lanes)
             else:
                 self._columns(axes, self.kernel.rows, len(self.extents), partial(self._store, stage, lanes=lanes))
 

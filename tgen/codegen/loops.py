@@ -22,6 +22,7 @@ from .scalar import Emitter, Lanes, Scope
 from .values import constant, memory_type, register_type, widen
 
 NONE = Bounds()
+SUMMED = 256  # floats of a block, of which a long sum is made: its rounding errors grow with how many are added one after another
 ACCUMULATORS = 4  # vectors that a reduction keeps apart: the next one need not wait for the sum of the last
 
 
@@ -84,6 +85,9 @@ class LoopEmitter:
 
     def _reduce(self, k: int, stage: Stage, axes: dict[int, Any]) -> None:
         """Lanes of several vectors are combined separately, then with each other in a fixed order, then with the tail."""
+        if self.kernel.vector != len(self.extents) - 1:
+            self._keep(k, self._total(stage, axes, 1, self.bounds[k]), 1)
+            return
         type_, combine = register_type(stage.body.dtype), partial(self._combine, stage)
         slots = {lanes: self.c.slot(widen(type_, lanes)) for lanes in self._widths(ACCUMULATORS)}
         for lanes, slot in slots.items():
@@ -190,6 +194,39 @@ class LoopEmitter:
         dtype = stage.body.dtype
         numpy = F32.numpy if dtype.is_float and dtype.bits < 32 else dtype.numpy
         return constant(dtype, identity(stage.combine or "add", numpy).item(), lanes)
+
+    def _total(self, stage: Stage, axes: dict[int, Any], lanes: int, bounds: Bounds) -> Any:
+        """What all columns come to, one after another.
+
+        A long sum of floats is one of blocks, so that no more than a block's elements and the number of blocks are added one after another.
+        """
+        type_, first, end = widen(register_type(stage.body.dtype), lanes), self.kernel.rows, len(self.extents)
+        total = self.c.slot(type_, self._identity(stage, lanes))
+        axis = self._long_axis(stage)
+        if axis is None:
+            self._columns(axes, first, end, partial(self._accumulate, stage, total, lanes=lanes), bounds)
+            return self.b.load(total, typ=type_)
+        part = self.c.slot(type_)
+        each = partial(self._accumulate, stage, part, lanes=lanes)
+
+        def in_blocks(at: dict[int, Any]) -> None:
+            start, stop = bounds.range(self.c, at, axis, self.extents[axis])
+            with self.c.loop(start, stop, SUMMED) as begin:
+                self.b.store(self._identity(stage, lanes), part)
+                with self.c.loop(begin, self.c.minimum(self.b.add(begin, I64(SUMMED)), stop)) as j:
+                    self._columns({**at, axis: j}, axis + 1, end, each, bounds)
+                self.b.store(self._combine(stage, self.b.load(total, typ=type_), self.b.load(part, typ=type_)), total)
+
+        self._columns(axes, first, axis, in_blocks, bounds)
+        return self.b.load(total, typ=type_)
+
+    def _long_axis(self, stage: Stage) -> int | None:
+        """The last column axis that may be longer than a block, for sums of floats."""
+        if stage.combine != "add" or not stage.body.dtype.is_float:
+            return None
+        extents = self.kernel.extents
+        long = [k for k in range(self.kernel.rows, len(extents)) if not (isinstance(extents[k], int) and extents[k] <= SUMMED)]
+        return max(long, default=None)
 
     def _accumulate(self, stage: Stage, slot: Any, axes: dict[int, Any], lanes: int) -> None:
         before = self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes))
