@@ -224,9 +224,8 @@ class LoopEmitter:
         """The last column axis that may be longer than a block, for sums of floats."""
         if stage.combine != "add" or not stage.body.dtype.is_float:
             return None
-        extents = self.kernel.extents
-        long = [k for k in range(self.kernel.rows, len(extents)) if not (isinstance(extents[k], int) and extents[k] <= SUMMED)]
-        return max(long, default=None)
+        columns = list(enumerate(self.kernel.extents))[self.kernel.rows :]
+        return max((k for k, extent in columns if not isinstance(extent, int) or extent > SUMMED), default=None)
 
     def _accumulate(self, stage: Stage, slot: Any, axes: dict[int, Any], lanes: int) -> None:
         before = self.b.load(slot, typ=widen(register_type(stage.body.dtype), lanes))
