@@ -66,12 +66,12 @@ def emulated(target: Target, host: Target) -> Target:
 
 
 def _registers(b: Any) -> Any:
-    """The tile registers: 8 × 16 rows × 64 bytes."""
+    """The tile registers: 8 × 16 rows × 64 bytes, the same for all modules of a model."""
     found = b.module.globals.get("emulated.tiles")
     if found is None:
         type_ = ll.ArrayType(_I8, _TILES * _ROWS * _ROW)
         found = ll.GlobalVariable(b.module, type_, "emulated.tiles")
-        found.linkage, found.align = "internal", 64
+        found.linkage, found.align = "common", 64
         found.initializer = ll.Constant(type_, None)
     return found
 

@@ -41,8 +41,8 @@ class _Piece:
         self.module, self.names, self.texts, self.lines = module, set[str](), list[str](), 0
 
     def add(self, value: Any) -> None:
-        """A function or variable; nothing of what is declared only."""
-        if isinstance(value, ll.Function) and value.is_declaration:
+        """A function or variable; nothing of what is declared only, or defined wherever it is used."""
+        if value.linkage == "common" or (isinstance(value, ll.Function) and value.is_declaration):
             return
         value.linkage = "hidden"  # a visibility, in its place: what the pieces share is nobody else's
         text = str(value)
