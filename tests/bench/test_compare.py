@@ -54,6 +54,16 @@ def test_token_numbers_are_among_the_words(words: int) -> None:
     assert feeds["ids"].min() >= 1 and words / 4 <= feeds["ids"].max() + 1 <= min(words, 1000)
 
 
+def test_what_a_run_finds_out_is_not_looked_at() -> None:
+    """Checks of what is of a size that inputs do not tell."""
+    x, y = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"]), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    nodes = [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Gather", ["table", "at"], ["y"])]
+    table = numpy_helper.from_array(np.zeros((2, 3), np.float32), "table")
+    graph = helper.make_graph(nodes, "found", [x], [y], [table])
+    loaded = load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9))
+    assert loaded.checks and loaded.extents and random_feeds(loaded, {"n": 8})["x"].shape == (8,)
+
+
 def test_row() -> None:
     row = timed_row("peer", [[2e-3, 4e-3, 3e-3], [5e-3]], [[1e-3], [1e-3]], flops=4e6, floor=1e-3, error=0.5, note="n")
     assert (row.median, row.ratio, row.gflops, row.roofline) == pytest.approx((4.0, 4.0, 1.0, 0.25))
