@@ -17,6 +17,7 @@ from tgen.ir.dtypes import BF16, F16, F32, F64, I8, I32, I64, U8, U32, DType, dt
 from tgen.ir.errors import TypeMismatch
 from tgen.ir.expr import Arg, Call, Expr, Load, bitcast, call, const, evaluate_expr, index, minimum, transform, walk
 from tgen.ir.loops import LoopProgram, Stage
+from tgen.ir.mathlib.exponential import exp_weight
 from tgen.ir.ops.activation import Activation, Gelu, Silu
 from tgen.ir.ops.fused import Loops
 from tgen.ir.scalars import SCALARS, normal_gelu
@@ -148,6 +149,18 @@ def test_exp_of_what_is_never_positive(how: str, rng: np.random.Generator) -> No
     got = compiled(body, x, target=find(how)) if how != "interpreted" else evaluate_expr(mathlib.expand(body), lambda _: x, {})
     with np.errstate(all="ignore"):
         assert_within("exp", x, got, np.exp(np.minimum(x.astype(np.float64), 0)), 1.5)
+
+
+@pytest.mark.parametrize("how", ["interpreted", "generic", "host"])
+def test_exp_weight(how: str, rng: np.random.Generator) -> None:
+    """e^x down to the least normal number, below that 0 and never a subnormal number; NaN stays."""
+    x = -np.abs(float32_points(rng))
+    body = exp_weight(Arg(F32, 0))
+    got = compiled(body, x, target=find(how)) if how != "interpreted" else evaluate_expr(body, lambda _: x, {})
+    kept = ~(x < -87)
+    with np.errstate(all="ignore"):
+        assert_within("exp_weight", x[kept], got[kept], np.exp(x[kept].astype(np.float64)), 1.5)
+    assert not got[~kept].any() and got[kept & ~np.isnan(x)].min() >= np.finfo(np.float32).tiny
 
 
 @pytest.mark.parametrize("op", [Silu(), Gelu(approximate="tanh")], ids=["silu", "gelu_tanh"])

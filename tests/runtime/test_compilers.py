@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,8 +232,8 @@ def test_an_error_ends_the_helper(large: None, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(compilers, "Helper", lambda: started.append(Helper()) or started[-1])
     modules = program.emit_modules
 
-    def damaged(*args: object) -> Iterator[str]:
-        yield from modules(*args)  # type: ignore[arg-type]
+    def damaged(*args: Any) -> Iterator[str]:
+        yield from modules(*args)
         yield "define nonsense"
 
     monkeypatch.setattr(compiler, "emit_modules", damaged)

@@ -189,7 +189,7 @@ def _run(counted: NativeRun, plain: NativeRun, seconds: float) -> _Runs:
         alone.append(_seconds(plain))
     cycles = complete(np.stack(times))
     per_second = (cycles[-1, 0, 0, 0] - cycles[0, 0, 0, 0]) / (starts[-1] - starts[0])
-    parts = np.stack([run.any((1, 2)).sum() for run in times])
+    parts = np.array([run.any((1, 2)).sum() for run in times])
     whole = parts == parts.max()
     chosen = cycles[whole, : parts.max()]
     since = (chosen - chosen[:, :1, :1, :1]).astype(np.float64)

@@ -30,7 +30,7 @@ def shares(
     times: np.ndarray, phases: Sequence[int], heads: Container[int] = (), beside: Mapping[int, int] = MappingProxyType({})
 ) -> Shares:
     """times: seconds [runs, threads, steps, 2] of begin and end; phases: the number of each step's phase, ascending. heads: phases that
-    a loop or a section begins with; beside: how many sections are done at once where a phase belongs to one.
+    a loop begins with; beside: how many sections are done at once where a phase belongs to one.
     """
     number = np.asarray(phases)
     busy = (times[..., 1] - times[..., 0]).sum(1)

@@ -20,7 +20,7 @@ LINES = 3000  # of a piece, at least: some 0.15 s of LLVM's time, beside which w
 _NAME = re.compile(r'@"([^"]+)"')
 
 
-def cut(module: ll.Module, emitted: Iterable[object], lines: int = LINES) -> Iterator[str]:
+def cut(module: ll.Module, emitted: Iterable[object]) -> Iterator[str]:
     """The module's text in pieces. emitted: adds whole functions to the module each time the next of it is asked for. What a piece defines
     is left in the module as a declaration.
     """
@@ -29,7 +29,7 @@ def cut(module: ll.Module, emitted: Iterable[object], lines: int = LINES) -> Ite
         for value in itertools.islice(module.globals.values(), known, None):
             piece.add(value)
         known = len(module.globals)
-        if piece.lines >= lines:
+        if piece.lines >= LINES:
             yield piece.text()
             piece = _Piece(module)
     if piece.lines:

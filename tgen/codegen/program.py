@@ -4,8 +4,8 @@
 
 Threads claim chunks of a step (see `share`), so a thread slowed by a neighbour does not hold up the others; a barrier stands between
 phases. A phase of little work is thread 0's alone, and between two of these there is no barrier; a section is one thread's. A run on
-one thread has neither counters nor barriers. All threads round to nearest, and keep subnormals or take them for zeros as the program says, whatever the caller's
-mode is.
+one thread has neither counters nor barriers. All threads round to nearest, and keep subnormals or take them for zeros as the program
+says, whatever the caller's mode is.
 """
 
 from __future__ import annotations

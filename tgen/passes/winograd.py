@@ -23,7 +23,7 @@ from ..targets.target import Target
 from .cost import Shape, choose, is_weight
 from .precision import PRODUCTS, faster_on
 
-MOVE_CYCLES = 2.0  # for each element that a transform writes or reads: measured on AVX2, where they do not fit L2
+MOVE_CYCLES = 2.0  # for each element that transforms write or read: of F(2×2, 3×3) in one step, on AVX2, where they do not fit L2
 TILES = (4, 6)  # elements of x along each of two axes that a tile reads; of one axis alone, where errors grow less:
 TILES_IN_LINE = (4, 6, 8)
 
@@ -54,12 +54,11 @@ def winograd(graph: Graph, *, chooses: Chooses) -> Graph:
                 count = ceildiv(sizes[axis - 1], step)
                 parts = build.winograd_data(data, axis=axis + done, step=step, window=window, count=count)
                 data = build.concat(*parts, axis=0)
-            result = build.window_product(data, _transformed(build, inputs[1], steps, windows), row_axes=3, depth_axes=1)
+            result: Value = build.window_product(data, _transformed(build, inputs[1], steps, windows), row_axes=3, depth_axes=1)
             for left, (axis, step, window) in reversed([*enumerate(axes)]):
                 weights = build.constant(matrices(step, window).results.astype(np.float32))
                 result = build.winograd_results(result, weights, axis=axis + left, size=sizes[axis - 1])
-            tiles: Value = result
-            return tiles
+            return result
 
     return rewrite(graph, [tiled])
 

@@ -354,7 +354,7 @@ class _Builder:
     def _join(self, node: Node) -> None:
         whole = self._new(Value(node))
         for part, place in zip(node.inputs, self._parts(node, whole)):
-            if self.place(part) != place:
+            if not self.place(part).same(place, part.type.shape):
                 self._copy(part, place, node.origin)
 
     def _scatter(self, node: Node, form: Scatter) -> None:

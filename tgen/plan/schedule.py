@@ -143,27 +143,23 @@ def _alone(blocks: Sequence[Repeated | Forked], kernels: Sequence[Kernel]) -> bo
     """Whether a thread should do each of these by itself, beside the others: the two directions of a recurrent layer, say. Threads
     that share a turn wait for each other several times, and a turn of theirs is not worth that.
     """
-    turns = [_turn_work(block, kernels) for block in blocks]
     counts = {block.count for block in blocks if isinstance(block, Repeated)}
-    if len(counts) > 1 or any(turn is None for turn in turns):
-        return False
-    least, most = min(t for t in turns if t is not None), max(t for t in turns if t is not None)
-    return most <= min(MOST_WORK_ALONE, ALIKE * least)
+    turns = [turn for block in blocks if (turn := _turn_work(block, kernels)) is not None]
+    return len(counts) == 1 and len(turns) == len(blocks) and max(turns) <= min(MOST_WORK_ALONE, ALIKE * min(turns))
 
 
-def _turn_work(block: Part, kernels: Sequence[Kernel]) -> float | None:
+def _turn_work(block: Part, kernels: Sequence[Kernel]) -> int | None:
     """Element operations of a turn where symbols are 1, roughly; None: threads must agree on something in it."""
     if not isinstance(block, Repeated) or block.condition is not None:
         return None
-    total = 0.0
+    total = 0
     for step in block.steps:
         if isinstance(step, Step):
             total += _at_least(kernels[step.kernel].work)
-        else:
-            inner = _turn_work(step, kernels)
-            if inner is None or not isinstance(step, Repeated):
-                return None
+        elif isinstance(step, Repeated) and (inner := _turn_work(step, kernels)) is not None:
             total += inner * _at_least(step.count)
+        else:
+            return None
     return total
 
 
